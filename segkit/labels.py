@@ -1,0 +1,218 @@
+"""The label space: which classes there are, and how masks on disk name them."""
+
+from __future__ import annotations
+
+import colorsys
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Mapping, Sequence
+
+MAX_CLASSES = 65_535  # ids fit a 16-bit PNG
+
+
+@dataclass(frozen=True)
+class CoarseLabel:
+    """An id that means "one of these classes, nobody said which": vehicle = car or truck."""
+
+    name: str
+    id: int
+    members: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class LabelSpace:
+    """Class names in the order of their ids, and the ids that are not classes.
+
+    Args:
+        names: class names; the position is the id in the mask and the channel of the target.
+        background: id of the class that stands for "whatever nobody outlined", or None where
+            every pixel was given a class of its own.
+        ignore_index: id of pixels nobody judged, or None if there are none.
+        exclusive: True if a pixel has one class (softmax); False for classes that may overlap
+            (masks are then planes, one a class).
+        palette: one (red, green, blue) in 0-255 a class; drawn from the colour circle if None.
+        coarse: labels that stand for several classes; a `CoarseLabel`, or a mapping with its
+            three keys.
+
+    Raises:
+        ValueError: naming what does not fit together.
+    """
+
+    names: tuple[str, ...]
+    background: int | None = 0
+    ignore_index: int | None = 255
+    exclusive: bool = True
+    palette: tuple[tuple[int, int, int], ...] | None = None
+    coarse: tuple[CoarseLabel, ...] = ()
+
+    def __init__(
+        self,
+        names: Sequence[str],
+        background: int | None = 0,
+        ignore_index: int | None = 255,
+        exclusive: bool = True,
+        palette: Sequence[Sequence[int]] | None = None,
+        coarse: Sequence[CoarseLabel | Mapping[str, Any]] = (),
+    ):
+        if isinstance(names, str):
+            raise ValueError(f"names must be a list of class names. Received: {names!r}.")
+        fields = {
+            "names": tuple(names),
+            "background": background,
+            "ignore_index": ignore_index,
+            "exclusive": exclusive,
+            "palette": _palette(palette, len(tuple(names)), background),
+            "coarse": tuple(_coarse(entry) for entry in coarse),
+        }
+        for field, value in fields.items():
+            object.__setattr__(self, field, value)
+        self._check()
+
+    @property
+    def num_classes(self) -> int:
+        """C: the number of classes, background included."""
+        return len(self.names)
+
+    @property
+    def foreground(self) -> tuple[int, ...]:
+        """The ids of all classes but the background."""
+        return tuple(c for c in range(self.num_classes) if c != self.background)
+
+    def index(self, name: str) -> int:
+        """The id of a class; a ValueError that lists the classes if there is none so named."""
+        try:
+            return self.names.index(name)
+        except ValueError:
+            raise ValueError(
+                f"There is no class {name!r}. The classes are: {', '.join(self.names)}."
+            ) from None
+
+    def to_dict(self) -> dict[str, Any]:
+        """What `classes.json` and `labels.json` hold."""
+        return {
+            "num_classes": self.num_classes,
+            "names": list(self.names),
+            "background": self.background,
+            "ignore_index": self.ignore_index,
+            "exclusive": self.exclusive,
+            "palette": [list(color) for color in self.palette],
+            "coarse": [
+                {"name": entry.name, "id": entry.id, "members": list(entry.members)}
+                for entry in self.coarse
+            ],
+        }
+
+    @classmethod
+    def from_dict(cls, description: Mapping[str, Any], origin: str = "classes.json") -> LabelSpace:
+        """A label space from the content of a `classes.json`; keys of other tools are left alone.
+
+        Raises:
+            ValueError: naming `origin` if `names` is missing or something does not fit.
+        """
+        if not isinstance(description, Mapping) or "names" not in description:
+            raise ValueError(f"{origin} needs an object with the key 'names', a list of classes.")
+        names = description["names"]
+        if description.get("num_classes", len(names)) != len(names):
+            raise ValueError(
+                f"{origin}: num_classes is {description['num_classes']}, "
+                f"but {len(names)} names are listed."
+            )
+        options = {
+            key: description[key]
+            for key in ("background", "ignore_index", "exclusive", "palette", "coarse")
+            if key in description
+        }
+        if options.get("palette") is not None:
+            # Some tools add the colour of the ignored pixels behind those of the classes.
+            options["palette"] = options["palette"][: len(names)]
+        try:
+            return cls(names, **options)
+        except (ValueError, TypeError, KeyError) as error:
+            raise ValueError(f"{origin}: {error}") from error
+
+    @classmethod
+    def from_json(cls, path: str | Path) -> LabelSpace:
+        """Reads a `classes.json`.
+
+        Raises:
+            FileNotFoundError: if it is not there. ValueError: if it is not such a file.
+        """
+        path = Path(path)
+        try:
+            description = json.loads(path.read_text(encoding="utf-8-sig"))
+        except FileNotFoundError:
+            raise FileNotFoundError(
+                f"There is no {path}. It lists the classes, for example "
+                '{"names": ["background", "cell"], "background": 0, "ignore_index": 255}.'
+            ) from None
+        except (json.JSONDecodeError, UnicodeDecodeError) as error:
+            raise ValueError(f"{path} is not valid JSON: {error}.") from error
+        return cls.from_dict(description, origin=str(path))
+
+    def to_json(self, path: str | Path) -> None:
+        """Writes a `classes.json`."""
+        Path(path).write_text(json.dumps(self.to_dict(), indent=1) + "\n", encoding="utf-8")
+
+    def _check(self) -> None:
+        names, count = self.names, self.num_classes
+        if not 1 <= count <= MAX_CLASSES or not all(isinstance(n, str) and n for n in names):
+            raise ValueError(f"names must be non-empty strings, one a class. Received: {names!r}.")
+        if len(set(names)) < count:
+            twice = sorted({n for n in names if names.count(n) > 1})
+            raise ValueError(f"Each class name may stand once. Twice: {', '.join(twice)}.")
+        _check_id("background", self.background)
+        _check_id("ignore_index", self.ignore_index)
+        if self.background is not None and self.background >= count:
+            raise ValueError(
+                f"background must be one of the ids 0..{count - 1} or None. "
+                f"Received: {self.background!r}."
+            )
+        if self.exclusive and self.ignore_index is not None and self.ignore_index < count:
+            raise ValueError(
+                f"ignore_index must not be the id of a class (0..{count - 1}). "
+                f"Received: {self.ignore_index}, which is {names[self.ignore_index]!r}."
+            )
+        taken = {self.ignore_index, *range(count)}
+        for entry in self.coarse:
+            unknown = [member for member in entry.members if member not in names]
+            if unknown or len(entry.members) < 2 or entry.id in taken:
+                raise ValueError(
+                    f"A coarse label needs an id of its own and at least two of the classes "
+                    f"({', '.join(names)}) as members. Received: {entry}."
+                )
+            taken.add(entry.id)
+
+
+def _check_id(what: str, value: Any) -> None:
+    if value is not None and (isinstance(value, bool) or not isinstance(value, int) or value < 0):
+        raise ValueError(f"{what} must be a whole number from 0 on, or None. Received: {value!r}.")
+
+
+def _coarse(entry: CoarseLabel | Mapping[str, Any]) -> CoarseLabel:
+    if isinstance(entry, CoarseLabel):
+        return entry
+    if set(entry) != {"name", "id", "members"}:
+        raise ValueError(
+            f"A coarse label has the keys name, id and members. Received: {', '.join(entry)}."
+        )
+    _check_id("The id of a coarse label", entry["id"])
+    return CoarseLabel(entry["name"], entry["id"], tuple(entry["members"]))
+
+
+def _palette(palette, count: int, background: int | None) -> tuple[tuple[int, int, int], ...]:
+    if palette is None:
+        return tuple((0, 0, 0) if c == background else _circle(c) for c in range(count))
+    colors = tuple(tuple(int(v) for v in color) for color in palette)
+    if len(colors) != count or any(len(c) != 3 or not 0 <= min(c) <= max(c) < 256 for c in colors):
+        raise ValueError(
+            f"palette must list one (red, green, blue) in 0-255 for each of the {count} classes. "
+            f"Received: {palette!r}."
+        )
+    return colors
+
+
+def _circle(c: int) -> tuple[int, int, int]:
+    # Steps of the golden angle: neighbours in the list are far apart in hue, however many.
+    red, green, blue = colorsys.hsv_to_rgb((0.02 + c * 0.61803398875) % 1.0, 0.75, 0.95)
+    return round(255 * red), round(255 * green), round(255 * blue)
