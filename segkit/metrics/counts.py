@@ -1,0 +1,163 @@
+"""What a prediction got right and wrong, counted where the annotation can tell.
+
+A *cell* is one class in one image. It is known if the annotation settles the class at every
+judged pixel of the image. A cell that nobody looked at is left out whole, not only its unknown
+pixels: what is left of such an image are objects of other classes, where the class can be
+predicted wrongly but never rightly, and its score would sink for no fault of the model.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Sequence
+
+import numpy as np
+
+from segkit.contract import LABELLED, UNKNOWN, backend_of, judged_pixels, require_target
+
+
+@dataclass(frozen=True)
+class Counts:
+    """Pixels and images counted over known cells; int64 (C,), and (C, C) for the confusion.
+
+    true_positives, false_positives, false_negatives: pixels of known cells.
+    images: images in which the cell is known.
+    confusion: rows = label, columns = prediction, at pixels where the label is beyond doubt.
+    """
+
+    true_positives: np.ndarray
+    false_positives: np.ndarray
+    false_negatives: np.ndarray
+    images: np.ndarray
+    confusion: np.ndarray
+
+    def __add__(self, other: Counts) -> Counts:
+        pairs = zip(vars(self).values(), vars(other).values())
+        return Counts(*(mine + others for mine, others in pairs))
+
+    @property
+    def iou(self) -> np.ndarray:
+        """TP / (TP + FP + FN), float64 (C,) in [0, 1]; NaN without evidence."""
+        union = self.true_positives + self.false_positives + self.false_negatives
+        return _ratio(self.true_positives, union)
+
+    @property
+    def dice(self) -> np.ndarray:
+        """2 TP / (2 TP + FP + FN), float64 (C,) in [0, 1]; NaN without evidence."""
+        twice = 2 * self.true_positives
+        return _ratio(twice, twice + self.false_positives + self.false_negatives)
+
+    @property
+    def precision(self) -> np.ndarray:
+        """TP / (TP + FP), float64 (C,) in [0, 1]; NaN where nothing was predicted."""
+        return _ratio(self.true_positives, self.true_positives + self.false_positives)
+
+    @property
+    def recall(self) -> np.ndarray:
+        """TP / (TP + FN), float64 (C,) in [0, 1]; NaN where nothing was labelled."""
+        return _ratio(self.true_positives, self.true_positives + self.false_negatives)
+
+    def to_dict(self, names: Sequence[str]) -> dict[str, Any]:
+        """The block of `metrics.json`; None where there is no evidence, left out of the means.
+
+        `images` and `pixels` are the evidence: known cells, and labelled pixels in them.
+        """
+        scores = {key: getattr(self, key) for key in ("iou", "dice", "precision", "recall")}
+        labelled = self.true_positives + self.false_negatives
+        per_class = [
+            {
+                "name": name,
+                **{key: _number(values[c]) for key, values in scores.items()},
+                "images": int(self.images[c]),
+                "pixels": int(labelled[c]),
+            }
+            for c, name in enumerate(names)
+        ]
+        return {
+            "mean_iou": _mean(scores["iou"]),
+            "mean_dice": _mean(scores["dice"]),
+            "per_class": per_class,
+            "confusion": self.confusion.tolist(),
+        }
+
+
+def known_cells(target: Any) -> Any:
+    """Which cells the annotation settles: target (B, H, W, C) -> bool (B, C). NumPy or tensors.
+
+    A pixel settles a class if the class is not UNKNOWN there and, being the label, has no
+    unknown rival: background that may hide an unannotated object settles neither of the two.
+    An image without a judged pixel knows nothing.
+    """
+    xp = backend_of(target)
+    unknown = xp.equal(target, UNKNOWN)
+    judged = judged_pixels(target)[..., None]
+    doubtful = xp.logical_and(xp.equal(target, LABELLED), xp.any(unknown, -1, keepdims=True))
+    unsettled = xp.logical_and(judged, xp.logical_or(unknown, doubtful))
+    return xp.logical_and(
+        xp.any(judged, axis=(1, 2)), xp.logical_not(xp.any(unsettled, axis=(1, 2)))
+    )
+
+
+def cell_counts(target: Any, predicted: Any) -> tuple[Any, Any, Any, Any]:
+    """True positives, false positives, false negatives and known cells, each (B, C).
+
+    Args:
+        target: (B, H, W, C) of the three states.
+        predicted: (B, H, W, C), 1 or True for the predicted class.
+
+    NumPy or tensors. Pixel counts are int64 in NumPy, int32 in tensors.
+    """
+    xp = backend_of(target)
+    known = known_cells(target)
+    looked = xp.logical_and(judged_pixels(target)[..., None], known[:, None, None, :])
+    labelled = xp.logical_and(xp.equal(target, LABELLED), looked)
+    predicted = xp.logical_and(predicted, looked)
+    right = _sum(xp, xp.logical_and(labelled, predicted))
+    return right, _sum(xp, predicted) - right, _sum(xp, labelled) - right, known
+
+
+def count(target: np.ndarray, prediction: np.ndarray) -> Counts:
+    """Counts of a batch.
+
+    Args:
+        target: int8 (B, H, W, C) of the three states.
+        prediction: the predicted ids, integers (B, H, W).
+
+    Raises:
+        ValueError: if the shapes do not fit, or the target is unsigned.
+    """
+    classes = target.shape[-1]
+    prediction = np.asarray(prediction)
+    predicted = prediction[..., None] == np.arange(classes)
+    require_target(target, predicted, "metrics.count")
+    right, wrong, missed, known = cell_counts(target, predicted)
+    sure = (target == LABELLED).any(-1) & (target != UNKNOWN).all(-1)
+    pairs = target.argmax(-1)[sure] * classes + prediction[sure]
+    confusion = np.bincount(pairs.astype("int64"), minlength=classes**2)
+    return Counts(
+        right.sum(0),
+        wrong.sum(0),
+        missed.sum(0),
+        known.sum(0, dtype="int64"),
+        confusion.reshape(classes, classes),
+    )
+
+
+def _sum(xp: Any, cells: Any) -> Any:
+    return xp.sum(cells, (1, 2), dtype="int64") if xp is np else _tensor_sum(xp, cells)
+
+
+def _tensor_sum(xp: Any, cells: Any) -> Any:
+    return xp.sum(xp.cast(cells, "int32"), axis=(1, 2))
+
+
+def _ratio(part: np.ndarray, whole: np.ndarray) -> np.ndarray:
+    return np.where(whole > 0, part / np.maximum(whole, 1), np.nan)
+
+
+def _number(value: float) -> float | None:
+    return None if np.isnan(value) else float(value)
+
+
+def _mean(values: np.ndarray) -> float | None:
+    return None if np.isnan(values).all() else float(np.nanmean(values))

@@ -1,0 +1,100 @@
+"""The same scores while training, as Keras metrics that log one number a class."""
+
+from __future__ import annotations
+
+from typing import Any, Protocol, Sequence
+
+import keras
+from keras import ops
+
+from segkit.metrics.counts import cell_counts
+
+
+@keras.saving.register_keras_serializable("segkit")
+class MeanIoU(keras.metrics.Metric):
+    """Intersection over union on known cells: the mean over classes, and each class.
+
+        iou_c = TP_c / (TP_c + FP_c + FN_c),  mean_iou = mean over classes with evidence
+
+    Pixels are summed over all images before the division; the predicted class is the argmax of
+    the logits. `result` is a dict with `mean_iou` and `iou_<class>`, NaN without evidence.
+
+    Args:
+        names: class names, for the keys.
+        name, dtype: see `keras.metrics.Metric`.
+    """
+
+    def __init__(self, names: Sequence[str], name: str = "mean_iou", **kwargs: Any):
+        super().__init__(name=name, **kwargs)
+        self.names = tuple(names)
+        shape = (len(self.names),)
+        # int64, since float32 stops counting pixels at 16.8 million. JAX has no int64 by default.
+        dtype = "int64" if keras.backend.backend() == "tensorflow" else "float32"
+        self.right, self.wrong, self.missed = (
+            self.add_variable(shape, initializer="zeros", dtype=dtype, name=part)
+            for part in ("true_positives", "false_positives", "false_negatives")
+        )
+
+    def update_state(self, y_true: Any, y_pred: Any, sample_weight: Any = None) -> None:
+        """(B, H, W, C) target and logits; example weights do not count here."""
+        y_true, y_pred = ops.convert_to_tensor(y_true), ops.convert_to_tensor(y_pred)
+        classes = ops.arange(len(self.names), dtype="int32")
+        best = ops.cast(ops.argmax(y_pred, axis=-1), "int32")
+        right, wrong, missed, _ = cell_counts(y_true, ops.equal(best[..., None], classes))
+        for state, part in ((self.right, right), (self.wrong, wrong), (self.missed, missed)):
+            state.assign_add(ops.cast(ops.sum(part, axis=0), state.dtype))
+
+    def result(self) -> dict[str, Any]:
+        right, union = (ops.cast(part, "float32") for part in (self.right, self._union()))
+        seen = union > 0
+        iou = ops.where(seen, right / ops.maximum(union, 1), float("nan"))
+        count = ops.sum(ops.cast(seen, "float32"))
+        total = ops.sum(ops.where(seen, iou, 0))
+        mean = ops.where(count > 0, total / ops.maximum(count, 1), float("nan"))
+        return {"mean_iou": mean, **{f"iou_{n}": iou[c] for c, n in enumerate(self.names)}}
+
+    def get_config(self) -> dict[str, Any]:
+        return {**super().get_config(), "names": list(self.names)}
+
+    def _union(self) -> Any:
+        return ops.add(ops.add(self.right, self.wrong), self.missed)
+
+
+class _PerClass(Protocol):
+    def per_class(self, target: Any, logits: Any) -> Any: ...
+
+
+@keras.saving.register_keras_serializable("segkit")
+class ClassLosses(keras.metrics.Metric):
+    """The share of each class in the loss: mean over images of `loss.per_class`, as a dict.
+
+    The numbers `loss_<class>` add up to the loss, so a log shows which class it comes from.
+
+    Args:
+        loss: a loss with `per_class(target, logits) -> (B, C)`, or its serialised config.
+        names: class names, for the keys.
+        name, dtype: see `keras.metrics.Metric`.
+    """
+
+    def __init__(
+        self, loss: _PerClass, names: Sequence[str], name: str = "class_losses", **kwargs: Any
+    ):
+        super().__init__(name=name, **kwargs)
+        self.loss = keras.losses.deserialize(loss) if isinstance(loss, dict) else loss
+        self.names = tuple(names)
+        self.total = self.add_variable((len(self.names),), initializer="zeros", name="total")
+        self.images = self.add_variable((), initializer="zeros", name="images")
+
+    def update_state(self, y_true: Any, y_pred: Any, sample_weight: Any = None) -> None:
+        """(B, H, W, C) target and logits; example weights do not count here."""
+        shares = self.loss.per_class(y_true, y_pred)
+        self.total.assign_add(ops.sum(ops.cast(shares, self.dtype), axis=0))
+        self.images.assign_add(ops.cast(ops.shape(shares)[0], self.dtype))
+
+    def result(self) -> dict[str, Any]:
+        means = self.total / ops.maximum(self.images, 1)
+        return {f"loss_{name}": means[c] for c, name in enumerate(self.names)}
+
+    def get_config(self) -> dict[str, Any]:
+        loss = keras.losses.serialize(self.loss)
+        return {**super().get_config(), "loss": loss, "names": list(self.names)}
