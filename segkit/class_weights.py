@@ -56,7 +56,7 @@ class ClassCounts:
         return {"images": self.total_images, "classes": rows}
 
 
-def count(masks: Iterable, annotated: Iterable, labels: LabelSpace) -> ClassCounts:
+def count(masks: Iterable, annotated: Iterable | None, labels: LabelSpace) -> ClassCounts:
     """Counts the pixels and images of each class on known cells only.
 
     With A[i] the annotated classes of image i, n[i, c] its pixels labelled c, N[i] its judged
@@ -68,12 +68,13 @@ def count(masks: Iterable, annotated: Iterable, labels: LabelSpace) -> ClassCoun
     What nobody looked for lies in the mask as background, so the background is corrected by the
     area these classes cover on average where they were annotated:
 
-        pixels[0] = sum_i n[i, 0] - sum_m pixels[m] / annotated_pixels[m] * sum_{i: m not in A[i]} N[i]
+        pixels[0] = sum_i n[i, 0]
+                    - sum_m pixels[m] / annotated_pixels[m] * sum_{i: m not in A[i]} N[i]
 
     Args:
         masks: integers (B, H, W), or an iterable of masks (H, W) of any sizes; independent
             classes: planes (B, H, W, C), or an iterable of planes (H, W, C).
-        annotated: bool (B, C), or an iterable of (C,).
+        annotated: bool (B, C), or an iterable of (C,); None if `masks` yields pairs of both.
         labels: the label space.
 
     Raises:
@@ -84,7 +85,7 @@ def count(masks: Iterable, annotated: Iterable, labels: LabelSpace) -> ClassCoun
         np.zeros(shape, "int64") for _ in range(6)
     )
     total = 0
-    for mask, looked in zip(masks, annotated, strict=True):
+    for mask, looked in masks if annotated is None else zip(masks, annotated, strict=True):
         looked = np.asarray(looked, bool)
         found, judged = _pixels(np.asarray(mask), labels)
         found = found * looked

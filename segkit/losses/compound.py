@@ -77,9 +77,9 @@ class WeightedSum(SegmentationLoss):
         loss[b] = sum_k weights[k] losses[k][b]
 
     Args:
-        losses: the terms, each a `SegmentationLoss` (or its serialised config). Class weights
-            belong to the terms.
+        losses: the terms, each a `SegmentationLoss` (or its serialised config).
         weights: one factor a term; None = 1 each.
+        class_weights: for the terms that have none of their own.
         name, reduction, dtype: see `keras.losses.Loss`. The terms' own reductions are not used.
 
     Raises:
@@ -91,16 +91,15 @@ class WeightedSum(SegmentationLoss):
         self,
         losses: Sequence[SegmentationLoss],
         weights: Sequence[float] | None = None,
+        class_weights: Sequence[float] | None = None,
         name: str = "weighted_sum",
         **kwargs: Any,
     ):
-        kwargs.pop("class_weights", None)  # what get_config of the base class wrote
-        super().__init__(name=name, **kwargs)
-        self.losses = [
-            keras.losses.deserialize(loss) if isinstance(loss, dict) else loss for loss in losses
-        ]
-        if not self.losses or not all(isinstance(k, SegmentationLoss) for k in self.losses):
-            raise ValueError(f"WeightedSum adds losses of segkit. Received: {list(losses)!r}.")
+        super().__init__(class_weights, name=name, **kwargs)
+        terms = [keras.losses.deserialize(k) if isinstance(k, dict) else k for k in losses]
+        if not terms or not all(isinstance(term, SegmentationLoss) for term in terms):
+            raise ValueError(f"WeightedSum adds losses of segkit. Received: {terms!r}.")
+        self.losses = [self._weighted(term) for term in terms]
         self.weights = [1.0] * len(self.losses) if weights is None else list(map(float, weights))
         if len(self.weights) != len(self.losses):
             raise ValueError(
@@ -115,3 +114,8 @@ class WeightedSum(SegmentationLoss):
     def get_config(self) -> dict[str, Any]:
         terms = [keras.losses.serialize(loss) for loss in self.losses]
         return {**super().get_config(), "losses": terms, "weights": self.weights}
+
+    def _weighted(self, term: SegmentationLoss) -> SegmentationLoss:
+        if self.class_weights is None or term.class_weights is not None:
+            return term
+        return type(term).from_config({**term.get_config(), "class_weights": self.class_weights})

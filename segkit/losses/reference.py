@@ -123,10 +123,11 @@ def weighted_sum(
     logits: np.ndarray,
     losses: Sequence[Twin],
     weights: Sequence[float] | None = None,
+    class_weights: Sequence[float] | None = None,
 ) -> np.ndarray:
     """Twin of `segkit.losses.WeightedSum`; `losses` are twins."""
     factors = [1.0] * len(losses) if weights is None else weights
-    return sum(factor * twin(target, logits) for factor, twin in zip(factors, losses))
+    return sum(f * twin(target, logits, class_weights) for f, twin in zip(factors, losses))
 
 
 def _mean_over_judged(

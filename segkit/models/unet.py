@@ -7,6 +7,8 @@ from typing import Any
 import keras
 from keras import layers, ops
 
+from segkit.models.normalization import BatchNormalization
+
 NORMALIZATIONS = ("batch", "none")
 
 
@@ -105,6 +107,6 @@ def _two_convolutions(x: Any, filters: int, normalization: str, name: str) -> An
             name=f"{name}_conv_{step}",
         )(x)
         if normalization == "batch":
-            x = layers.BatchNormalization(name=f"{name}_norm_{step}")(x)
+            x = BatchNormalization(name=f"{name}_norm_{step}")(x)
         x = layers.Activation("relu", name=f"{name}_relu_{step}")(x)
     return x

@@ -1,0 +1,1 @@
+"""The config tree, installed as segkit.conf; data only."""

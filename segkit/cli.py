@@ -1,0 +1,110 @@
+"""The `segkit` command: verbs, each a Hydra app."""
+
+from __future__ import annotations
+
+import difflib
+import importlib
+import os
+import sys
+from typing import Sequence
+
+import segkit
+
+# verb: (the module whose run(config) does it, what --help says)
+VERBS = {
+    "train": ("segkit.training", "train a model, evaluate it, and write a report"),
+    "synthesize": ("segkit.synthesis", "write a synthetic data set in the folder format"),
+    "weights": ("segkit.weighting", "count classes and show the weights they give"),
+}
+
+USAGE = """segkit {version}: segmentation models from the annotations people actually have
+
+usage: segkit VERB [key=value ...]
+
+{verbs}
+
+examples:
+  segkit train                                       synthetic scenes, half the annotations hidden
+  segkit train data=folder data.root=PATH            your own images and masks
+  segkit train loss=cross_entropy trainer.epochs=5   change a choice or a number
+  segkit train -m loss=cross_entropy,marginal_cross_entropy seed=0,1,2   a sweep
+
+segkit VERB --help shows the keys of a verb and the choices there are.
+"""
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Runs `segkit VERB [Hydra overrides]` and returns the exit code.
+
+    0 done; 1 an error, explained on stderr; 2 no such verb; 130 stopped by Ctrl-C.
+    """
+    arguments = list(sys.argv[1:] if arguments is None else arguments)
+    if not arguments or arguments[0] in ("-h", "--help"):
+        rows = [f"  {verb:<12} {text}" for verb, (_, text) in VERBS.items()]
+        print(USAGE.format(version=segkit.__version__, verbs="\n".join(rows)), end="")
+        return 0 if arguments else 2
+    if arguments[0] == "--version":
+        print(segkit.__version__)
+        return 0
+    verb, *overrides = arguments
+    if verb not in VERBS:
+        near = difflib.get_close_matches(verb, VERBS, n=1)
+        hint = f" Did you mean {near[0]!r}?" if near else ""
+        print(f"segkit: no verb {verb!r}.{hint} The verbs: {', '.join(VERBS)}.", file=sys.stderr)
+        return 2
+    return _run(verb, overrides)
+
+
+def run(verb: str) -> None:
+    """Runs a verb with the arguments of this process and exits; for the files in `scripts/`."""
+    sys.exit(main([verb, *sys.argv[1:]]))
+
+
+def _run(verb: str, overrides: list[str]) -> int:
+    # Before TensorFlow is imported: its start-up notes are for its developers.
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")
+    full_errors = os.environ.get("HYDRA_FULL_ERROR") == "1"
+    os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra then hands exceptions over, for the words below
+    import hydra
+    from hydra.errors import HydraException
+    from omegaconf.errors import OmegaConfBaseException
+
+    app = hydra.main(version_base="1.3", config_path="pkg://segkit.conf", config_name=verb)
+    sys.argv = [f"segkit {verb}", *overrides]
+    try:
+        app(_task(verb))()
+    except KeyboardInterrupt:
+        return 130
+    except (HydraException, OmegaConfBaseException, ValueError, OSError) as error:
+        if full_errors:
+            raise
+        print(f"segkit {verb}: {_explain(verb, error)}", file=sys.stderr)
+        return 1
+    return 0
+
+
+def _task(verb: str):
+    def task(config):
+        # Imported here, behind Hydra's own answers: --help need not wait for TensorFlow.
+        return importlib.import_module(VERBS[verb][0]).run(config)
+
+    return task
+
+
+def _explain(verb: str, error: Exception) -> str:
+    """The words of an error, and for an unknown key the keys there are."""
+    from omegaconf.errors import ConfigAttributeError, ConfigKeyError, MissingMandatoryValue
+
+    cause: BaseException | None = error
+    while cause is not None and not isinstance(cause, (ConfigAttributeError, ConfigKeyError)):
+        cause = cause.__cause__
+    text = str(error).strip()
+    if isinstance(error, MissingMandatoryValue):
+        return f"{error.full_key} has no value yet. Give it one: {error.full_key}=VALUE."
+    if cause is None or cause.parent_node is None:
+        return text
+    keys = sorted(map(str, cause.parent_node.keys()))
+    near = difflib.get_close_matches(str(cause.key), keys, n=1)
+    hint = f" Did you mean {near[0]!r}?" if near else ""
+    return f"there is no key {cause.full_key!r}.{hint} The keys there: {', '.join(keys)}."

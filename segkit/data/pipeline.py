@@ -1,0 +1,161 @@
+"""From a source of samples to the batches that a model trains on, through tf.data."""
+
+from __future__ import annotations
+
+import functools
+from typing import Callable, Sequence
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from segkit.contract import Sample, Source
+from segkit.data.fitting import with_ignore_index
+from segkit.labels import LabelSpace
+from segkit.targets import encode
+
+
+def steps(source: Source, batch_size: int) -> int:
+    """The number of batches in an epoch: ceil(n / batch_size), the last one may be smaller."""
+    return -(-len(source) // batch_size)
+
+
+def batches(
+    source: Source,
+    batch_size: int,
+    *,
+    seed: int = 0,
+    epochs: int = 1,
+    first_epoch: int = 0,
+    shuffle: bool = False,
+    augmentation: Callable[[Sample, Sequence[int]], Sample] | None = None,
+) -> tf.data.Dataset:
+    """Batches of (images float32 (B, H, W, K) in [0, 1], target int8 (B, H, W, C)).
+
+    `epochs` times `steps(source, batch_size)` batches in a row; none holds images of two epochs.
+    Each is a function of (seed, epoch, position), however many threads load and in whatever
+    order, so first_epoch=e resumes a longer run exactly. Loading runs in parallel.
+
+    Args:
+        source: the samples; all of one shape (after augmentation).
+        batch_size: B; the last batch of an epoch holds what is left.
+        seed: of the order and of the augmentation, from 0 on.
+        epochs: how many times each sample comes.
+        first_epoch: the number of the first epoch, from 0 on.
+        shuffle: True gives each epoch an order of its own, False the order of the source.
+        augmentation: called with a sample and (seed, epoch, index); a
+            `segkit.data.augment.Augmentation` gets the ignore index of the source's labels, or a
+            free one if they have none.
+
+    Raises:
+        ValueError: on an empty source or numbers out of range, and if the samples differ in shape
+            or type. While the batches are read, errors in loading come as `tf.errors.OpError`
+            with the words of the original one.
+    """
+    _check_numbers(source, batch_size, seed, epochs, first_epoch)
+    labels = source.labels
+    if augmentation is not None:
+        labels = with_ignore_index(labels)
+        # Imported on use: plain runs need neither albumentations nor OpenCV.
+        from segkit.data.augment import Augmentation
+
+        if isinstance(augmentation, Augmentation):
+            augmentation = augmentation.bound(labels)
+    loader = _Loader(source, batch_size, seed, first_epoch, shuffle, augmentation)
+    numbers = tf.data.Dataset.range(epochs * loader.steps)
+    loaded = numbers.map(loader.graph, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
+    finish = functools.partial(_finish, labels=labels)
+    finished = loaded.map(finish, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
+    return finished.prefetch(tf.data.AUTOTUNE)
+
+
+class _Loader:
+    """Batch number -> stacked arrays of that batch."""
+
+    def __init__(self, source, batch_size, seed, first_epoch, shuffle, augmentation):
+        self.steps = steps(source, batch_size)
+        self._source, self._batch_size, self._seed = source, batch_size, seed
+        self._first_epoch, self._augmentation = first_epoch, augmentation
+        self._shuffle = shuffle
+        # An order serves all batches of its epoch; two epochs overlap while one ends.
+        self._order = functools.lru_cache(maxsize=2)(self._draw_order)
+        self._first = self._sample(first_epoch, 0)  # the shape that all others must have
+
+    def graph(self, number: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
+        """Scalar -> images (B, H, W, K), masks int32 (B, H, W[, C]), annotated bool (B, C)."""
+        first = self._first
+        arrays = first.image, first.mask, first.annotated
+        # Stateless: with op determinism on, tf.data runs stateful functions one by one.
+        tensors = tf.numpy_function(
+            self.load, [number], (first.image.dtype, tf.int32, tf.bool), stateful=False
+        )
+        for tensor, array in zip(tensors, arrays):
+            tensor.set_shape((None, *array.shape))
+        return tuple(tensors)
+
+    def load(self, number: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """The same in NumPy."""
+        epoch, step = divmod(int(number), self.steps)
+        epoch += self._first_epoch
+        chosen = self._order(epoch)[step * self._batch_size :][: self._batch_size]
+        samples = [self._sample(epoch, int(index)) for index in chosen]
+        for index, sample in zip(chosen, samples):
+            _require_alike(self._first, sample, index)
+        return (
+            np.stack([sample.image for sample in samples]),
+            np.stack([sample.mask for sample in samples]).astype(np.int32),
+            np.stack([sample.annotated for sample in samples]),
+        )
+
+    def _sample(self, epoch: int, index: int) -> Sample:
+        sample = self._source[index]
+        if self._augmentation is None:
+            return sample
+        return self._augmentation(sample, (self._seed, epoch, index))
+
+    def _draw_order(self, epoch: int) -> np.ndarray:
+        if not self._shuffle:
+            return np.arange(len(self._source))
+        return np.random.default_rng([self._seed, epoch]).permutation(len(self._source))
+
+
+def _finish(
+    images: tf.Tensor, masks: tf.Tensor, annotated: tf.Tensor, labels: LabelSpace
+) -> tuple[tf.Tensor, tf.Tensor]:
+    if images.dtype == tf.uint8:
+        images = tf.cast(images, tf.float32) / 255
+    if keras.backend.backend() == "tensorflow":
+        return images, encode(masks, annotated, labels)
+    # Under another backend, keras.ops cannot compute on the tensors of tf.data.
+    target = tf.numpy_function(
+        lambda m, a: encode(m, a, labels), [masks, annotated], tf.int8, stateful=False
+    )
+    target.set_shape((*images.shape[:3], labels.num_classes))
+    return images, target
+
+
+def _require_alike(first: Sample, sample: Sample, index: int) -> None:
+    expected, received = (
+        (s.image.shape, s.image.dtype, s.mask.shape, s.annotated.shape) for s in (first, sample)
+    )
+    if expected != received:
+        raise ValueError(
+            "A batch needs images of one shape and type. "
+            f"Received: {_described(first, 0)} and {_described(sample, index)}. "
+            "Give the data set a size, for example size=128."
+        )
+
+
+def _described(sample: Sample, index: int) -> str:
+    name = sample.name or f"sample {index}"
+    return f"{name} with {sample.image.dtype} {sample.image.shape}"
+
+
+def _check_numbers(source: Source, batch_size: int, seed: int, epochs: int, first: int) -> None:
+    if len(source) == 0:
+        raise ValueError("There is nothing to train on: the source is empty.")
+    numbers = {"batch_size": (batch_size, 1), "epochs": (epochs, 1)}
+    numbers |= {"seed": (seed, 0), "first_epoch": (first, 0)}
+    for name, (value, least) in numbers.items():
+        if value < least:
+            raise ValueError(f"{name} must be at least {least}. Received: {value!r}.")

@@ -1,0 +1,164 @@
+"""Scores of a model on a source: on known cells, and against the full truth where there is one."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Iterator
+
+import keras
+import numpy as np
+from PIL import Image
+from rich.console import Console
+from rich.table import Table
+
+from segkit import metrics, targets
+from segkit.contract import Sample, Source
+from segkit.labels import LabelSpace
+from segkit.metrics import Counts
+
+
+@dataclass
+class Evaluation:
+    """What `evaluate` found: counts on known cells, against the truth, and examples to show."""
+
+    known: Counts
+    truth: Counts | None
+    examples: list[tuple[Sample, np.ndarray]] = field(default_factory=list)
+
+    def to_dict(self, split: str, labels: LabelSpace) -> dict[str, Any]:
+        """The blocks of `metrics.json`: SPLIT, and SPLIT/truth where the truth is known."""
+        blocks = {split: self.known.to_dict(labels.names)}
+        if self.truth is not None:
+            blocks[f"{split}/truth"] = self.truth.to_dict(labels.names)
+        return blocks
+
+
+def evaluate(
+    model: keras.Model, source: Source, batch_size: int = 16, examples: int = 0
+) -> Evaluation:
+    """Predicts every image of a source and counts what is right, class by class.
+
+    Args:
+        model: maps images in [0, 1], float32 (B, H, W, K), to logits (B, H, W, C).
+        source: what to predict; images of one size share a batch, others get one of their own.
+        batch_size: images a batch, at most.
+        examples: how many samples to return with their prediction, spread evenly.
+
+    Raises:
+        ValueError: if the source is empty.
+    """
+    if not len(source):
+        raise ValueError("There is no image to evaluate on. Received: an empty split.")
+    chosen = set(np.linspace(0, len(source) - 1, min(examples, len(source))).astype(int).tolist())
+    result, index = None, 0
+    for samples in _batches(source, batch_size):
+        images = np.stack([sample.image for sample in samples])
+        predictions = np.argmax(model.predict_on_batch(_scaled(images)), axis=-1).astype("uint16")
+        part = _count(samples, predictions, source.labels)
+        shown = zip(range(index, index + len(samples)), samples, predictions)
+        part.examples = [(sample, prediction) for i, sample, prediction in shown if i in chosen]
+        result = part if result is None else _join(result, part)
+        index += len(samples)
+    return result
+
+
+def write_gallery(
+    folder: Path, examples: list[tuple[Sample, np.ndarray]], labels: LabelSpace, split: str
+) -> None:
+    """Writes images, masks, truths and predictions as PNG, and `gallery.json` that lists them."""
+    folder.mkdir(parents=True, exist_ok=True)
+    items = []
+    for number, (sample, prediction) in enumerate(examples):
+        best = sample.mask if sample.truth is None else sample.truth
+        annotated = sample.annotated if sample.truth is None else np.ones_like(sample.annotated)
+        target = targets.encode(best[None], annotated[None], labels)
+        item = {"name": sample.name, "annotated": sample.annotated.tolist()}
+        item["mean_iou"] = metrics.count(target, prediction[None]).to_dict(labels.names)["mean_iou"]
+        layers = {
+            "image": _byte_image(sample.image),
+            "mask": sample.mask,
+            "truth": sample.truth,
+            "prediction": prediction,
+        }
+        for key, layer in layers.items():
+            name = f"{number:04d}.png" if key == "image" else f"{number:04d}_{key}.png"
+            item[key] = None if layer is None else name
+            if layer is not None:
+                _small(layer).save(folder / name)
+        items.append(item)
+    text = json.dumps({"split": split, "items": items}, indent=1)
+    (folder / "gallery.json").write_text(text + "\n", encoding="utf-8")
+
+
+def table(blocks: dict[str, Any], split: str) -> str:
+    """The per-class table as text: scores on known cells with their evidence, and the truth."""
+    block, truth = blocks[split], blocks.get(f"{split}/truth")
+    view = Table(title=f"{split}, on known cells", title_justify="left")
+    view.add_column("class")
+    columns = ["IoU", "Dice", "precision", "recall", "images", "pixels"]
+    for column in [*columns, *(["true IoU"] if truth else [])]:
+        view.add_column(column, justify="right")
+    for c, row in enumerate(block["per_class"]):
+        cells = [_text(row[column.lower()]) for column in columns]
+        view.add_row(row["name"], *cells, *([_text(truth["per_class"][c]["iou"])] if truth else []))
+    view.add_section()
+    last = [_text(truth["mean_iou"])] if truth else []
+    view.add_row("mean", _text(block["mean_iou"]), _text(block["mean_dice"]), "", "", "", "", *last)
+    console = Console(width=100, color_system=None, markup=False)
+    with console.capture() as capture:
+        console.print(view)
+    return capture.get().rstrip()
+
+
+def _batches(source: Source, batch_size: int) -> Iterator[list[Sample]]:
+    batch: list[Sample] = []
+    for index in range(len(source)):
+        sample = source[index]
+        if batch and (len(batch) == batch_size or sample.image.shape != batch[0].image.shape):
+            yield batch
+            batch = []
+        batch.append(sample)
+    yield batch
+
+
+def _count(samples: list[Sample], predictions: np.ndarray, labels: LabelSpace) -> Evaluation:
+    masks = np.stack([sample.mask for sample in samples])
+    annotated = np.stack([sample.annotated for sample in samples])
+    known = metrics.count(targets.encode(masks, annotated, labels), predictions)
+    if any(sample.truth is None for sample in samples):
+        return Evaluation(known, None)
+    full = targets.encode(
+        np.stack([sample.truth for sample in samples]), np.ones_like(annotated), labels
+    )
+    return Evaluation(known, metrics.count(full, predictions))
+
+
+def _join(first: Evaluation, second: Evaluation) -> Evaluation:
+    both = first.truth is not None and second.truth is not None
+    truth = first.truth + second.truth if both else None
+    return Evaluation(first.known + second.known, truth, first.examples + second.examples)
+
+
+def _scaled(images: np.ndarray) -> np.ndarray:
+    return images.astype("float32") / 255 if images.dtype == np.uint8 else images
+
+
+def _byte_image(image: np.ndarray) -> np.ndarray:
+    image = (
+        image if image.dtype == np.uint8 else np.round(255 * np.clip(image, 0, 1)).astype("uint8")
+    )
+    return image[..., :3] if image.shape[-1] >= 3 else image[..., 0]
+
+
+def _small(layer: np.ndarray) -> Image.Image:
+    return Image.fromarray(
+        layer if layer.dtype == np.uint8 or layer.max() > 255 else layer.astype("uint8")
+    )
+
+
+def _text(value: float | int | None) -> str:
+    if value is None:
+        return "-"
+    return f"{value:,}" if isinstance(value, int) else f"{value:.4f}"

@@ -1,0 +1,64 @@
+"""Randomness with an address: every draw belongs to (seed, purpose, index) and to nothing else."""
+
+from __future__ import annotations
+
+import numbers
+import operator
+import zlib
+
+import numpy as np
+
+
+def generator(seed: int, *address: int | str) -> np.random.Generator:
+    """The random generator of one address, the same in every process and in any order of access.
+
+    Args:
+        seed: whole number from 0 on.
+        address: names and indices that tell this stream from all others of the same seed.
+    """
+    # Names come first and are never 0: SeedSequence takes [1, 2] and [1, 2, 0] for the same.
+    words = [zlib.crc32(part.encode()) if isinstance(part, str) else part for part in address]
+    words = [seed, *words]
+    # The same stream either way; an array saves SeedSequence the walk through a list.
+    return np.random.default_rng(np.array(words, np.uint32) if max(words) < 2**32 else words)
+
+
+def whole_number(name: str, value: int, least: int = 0) -> int:
+    """`value` as an int.
+
+    Raises:
+        ValueError: if it is no whole number from `least` on.
+    """
+    try:
+        number = operator.index(value)
+    except TypeError:
+        number = least - 1
+    if isinstance(value, (bool, np.bool_)) or number < least:
+        raise ValueError(f"{name} must be a whole number from {least} on. Received: {value!r}.")
+    return number
+
+
+def share(name: str, value: float) -> float:
+    """`value` as a float.
+
+    Raises:
+        ValueError: if it is no number from 0 to 1.
+    """
+    number = isinstance(value, (numbers.Real, np.number)) and not isinstance(
+        value, (bool, np.bool_)
+    )
+    if not number or not 0 <= value <= 1:
+        raise ValueError(f"{name} must be a number from 0 to 1. Received: {value!r}.")
+    return float(value)
+
+
+def position(index: int, count: int, what: str) -> int:
+    """`index` counted from the start, as lists do it: -1 is the last one.
+
+    Raises:
+        IndexError: if it lies outside; this also ends a `for` loop over a source.
+    """
+    try:
+        return range(count)[operator.index(index)]
+    except IndexError:
+        raise IndexError(f"{what} has {count} images. Received: index {index}.") from None

@@ -1,0 +1,162 @@
+"""Counts on known cells and the weights they give, by hand and on the data of the sources."""
+
+import json
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from segkit import class_weights
+from segkit.config import build, compose
+from segkit.labels import LabelSpace
+from segkit.synthetic import missing, shapes
+
+LABELS = LabelSpace(["background", "a", "b"])
+
+
+@pytest.fixture
+def counts():
+    """Two images of 10 pixels: 6 + 4 a, and 8 + 2 b, of which one is ignored."""
+    masks = np.array([[[0] * 6 + [1] * 4], [[0] * 7 + [255] + [2] * 2]], "uint8")
+    return class_weights.count(masks, np.ones((2, 3), bool), LABELS)
+
+
+def test_counts_by_hand(counts):
+    assert counts.pixels.tolist() == [13, 4, 2]
+    assert counts.images.tolist() == [2, 1, 1]
+    assert counts.image_pixels.tolist() == [19, 10, 9]
+    assert counts.annotated_images.tolist() == [2, 2, 2]
+    assert counts.annotated_pixels.tolist() == [19, 19, 19]
+
+
+def test_unknown_cells_do_not_count():
+    """b was annotated only in the second image, where it covers 2 of 10 pixels, so that 2 of the
+    8 background pixels of the first are expected to be b."""
+    masks = np.array([[[0] * 8 + [1] * 2], [[0] * 8 + [2] * 2]])
+    annotated = np.array([[True, True, False], [True, True, True]])
+    counts = class_weights.count(masks, annotated, LABELS)
+    assert counts.pixels.tolist() == [8 + 8 - 2, 2, 2]
+    assert counts.images.tolist() == [2, 1, 1]
+    assert counts.annotated_images.tolist() == [2, 2, 1]
+    row = counts.to_dict()["classes"][2]
+    assert (row["annotated"], row["present"], row["verified_absent"], row["unknown"]) == (
+        1,
+        1,
+        0,
+        1,
+    )
+
+
+def test_streams_give_the_same(counts):
+    masks = [np.array([[0] * 6 + [1] * 4]), np.array([[0] * 7 + [255] + [2] * 2])]
+    annotated = [np.ones(3, bool)] * 2
+    for streamed in (
+        class_weights.count(iter(masks), iter(annotated), LABELS),
+        class_weights.count(zip(masks, annotated), None, LABELS),
+    ):
+        assert streamed.to_dict() == counts.to_dict()
+
+
+def test_independent_classes():
+    labels = LabelSpace(["organ", "tumour"], background=None, exclusive=False)
+    planes = np.array([[[[1, 0], [1, 1], [0, 0], [255, 255]]]])
+    counts = class_weights.count(planes, np.ones((1, 2), bool), labels)
+    assert counts.pixels.tolist() == [2, 1] and counts.image_pixels.tolist() == [3, 3]
+
+
+def test_nothing_to_count():
+    with pytest.raises(ValueError, match="no mask to count classes in"):
+        class_weights.count([], [], LABELS)
+    with pytest.raises(ValueError, match="shorter"):
+        class_weights.count(np.zeros((2, 1, 1), int), np.ones((1, 3), bool), LABELS)
+
+
+def test_schemes_by_hand(counts):
+    """f = 13/19, 4/10, 2/9: the median is 0.4."""
+    median = class_weights.median_frequency(counts)
+    assert median == pytest.approx([0.4 * 19 / 13, 1.0, 0.4 * 9 / 2])
+    assert class_weights.inverse_frequency(counts) == pytest.approx([19 / 39, 19 / 12, 19 / 6])
+    assert class_weights.none(counts).tolist() == [1, 1, 1]
+
+
+def test_normalised_weights_average_one_over_labelled_pixels(counts):
+    weights = class_weights.normalise(np.array([1.0, 2.0, 7.0]), counts)
+    assert (weights * counts.pixels).sum() == pytest.approx(counts.pixels.sum())
+    assert weights[2] / weights[1] == pytest.approx(3.5)
+    ones = class_weights.normalise(np.ones(3), counts)
+    assert ones.tolist() == [1, 1, 1]  # exactly, so that "none" is no weighting at all
+
+
+def test_hiding_at_random_hardly_moves_the_weights(labels):
+    planes = shapes.article(400, 24, 24, seed=0)
+    masks = (planes * np.array([1, 2, 3], "uint8")[None, :, None, None]).max(1)
+    full = class_weights.count(masks, np.ones((400, 4), bool), labels)
+    hidden = class_weights.count(*missing.hide(masks, labels, rate=0.7, seed=0), labels)
+    for scheme in (class_weights.median_frequency, class_weights.inverse_frequency):
+        np.testing.assert_allclose(scheme(hidden), scheme(full), rtol=0.05)
+
+
+def test_a_class_without_a_pixel_is_named():
+    counts = class_weights.count(np.zeros((1, 2, 2), int), np.ones((1, 3), bool), LABELS)
+    with pytest.warns(UserWarning, match="No labelled pixel of a, b in the training data"):
+        assert class_weights.median_frequency(counts).tolist() == [1, 1, 1]
+    with pytest.raises(ValueError, match="has weight 0.*nothing to learn from"):
+        class_weights.normalise(np.array([0, 1, 1]), counts)
+
+
+def test_fixed(counts, tmp_path):
+    by_name = {"b": 3.0, "background": 0.5, "a": 0.0}
+    assert class_weights.fixed(counts, values=[0.5, 0, 3]).tolist() == [0.5, 0, 3]
+    assert class_weights.fixed(counts, values=by_name).tolist() == [0.5, 0, 3]
+    (tmp_path / "w.json").write_text(json.dumps(by_name))
+    (tmp_path / "w.yaml").write_text("[0.5, 0, 3]")
+    for name in ("w.json", "w.yaml"):
+        assert class_weights.fixed(counts, file=tmp_path / name).tolist() == [0.5, 0, 3]
+
+
+@pytest.mark.parametrize(
+    "options, words",
+    [
+        ({}, "either values or file.*class_weights.values="),
+        ({"values": [1, 2]}, r"must be 3 finite weights.*background, a, b. Received: \[1, 2\]"),
+        ({"values": [1, 2, -3]}, "from 0 up.*Received"),
+        ({"values": [1, 2, float("inf")]}, "finite"),
+        ({"values": [0, 0, 0]}, "not all 0"),
+        ({"values": ["x", 1, 2]}, "finite weights.*Received: .'x'"),
+        (
+            {"values": {"a": 1, "b": 2, "c": 3}},
+            "name each class once: background, a, b. Received: a",
+        ),
+    ],
+)
+def test_bad_fixed_weights(counts, options, words):
+    with pytest.raises(ValueError, match=words):
+        class_weights.fixed(counts, **options)
+
+
+def test_bad_files_of_weights(counts, tmp_path):
+    with pytest.raises(FileNotFoundError, match="no file of class weights .*w.json"):
+        class_weights.fixed(counts, file=tmp_path / "w.json")
+    (tmp_path / "w.json").write_text("[1,")
+    with pytest.raises(ValueError, match="w.json is not valid JSON or YAML"):
+        class_weights.fixed(counts, file=tmp_path / "w.json")
+
+
+def test_source_5_median_frequency_of_camvid(real_data):
+    """From the masks themselves, to the four digits of the sources."""
+    labels = LabelSpace.from_json(real_data / "camvid/classes.json")
+    paths = sorted((real_data / "camvid/train/masks").glob("*.png"))
+    masks = (np.asarray(Image.open(path)) for path in paths)
+    everything = np.ones((len(paths), labels.num_classes), bool)
+    weights = class_weights.median_frequency(class_weights.count(masks, everything, labels))
+    expected = "0.2793 0.2017 4.7865 0.1490 1.0000 0.4217 3.8467 1.9736 0.7889 6.3747 8.8587"
+    assert [f"{weight:.4f}" for weight in weights] == expected.split()
+
+
+def test_source_5_published_camvid_weights_are_a_choice(real_data):
+    labels = LabelSpace.from_json(real_data / "camvid/classes.json")
+    masks = np.arange(11).reshape(1, 1, 11)
+    counts = class_weights.count(masks, np.ones((1, 11), bool), labels)
+    node = compose("train", ["class_weights=camvid"]).class_weights
+    published = "0.2595 0.1826 4.564 0.1417 0.9051 0.3826 9.6446 1.8418 0.6823 6.2478 7.3614"
+    assert build(node, counts=counts).tolist() == [float(w) for w in published.split()]

@@ -1,0 +1,220 @@
+"""The tf.data pipeline: right values, and the same bits however they are loaded."""
+
+import threading
+
+import folder_data
+import numpy as np
+import pytest
+import tensorflow as tf
+from tensorflow.python.framework import config
+
+from segkit import targets
+from segkit.contract import Sample
+from segkit.data import pipeline
+from segkit.data.augment import Augmentation
+from segkit.data.folder import splits
+from segkit.data.pipeline import batches, steps
+from segkit.labels import LabelSpace
+
+albumentations = pytest.importorskip("albumentations")
+
+LABELS = LabelSpace(folder_data.NAMES)
+SIZE = (8, 12)
+
+
+class Made:
+    """A source in memory; sample i shows the grey value i, so batches tell their order."""
+
+    def __init__(self, count=7, labels=LABELS, **changes):
+        self.labels, self._count, self._changes = labels, count, changes
+
+    def __len__(self):
+        return self._count
+
+    def __getitem__(self, index):
+        image = folder_data.image(index, SIZE)
+        image[0, 0] = index
+        annotated = np.array([True, index % 2 == 0, True])
+        made = Sample(image, folder_data.mask(index, SIZE), annotated, None, f"made {index}")
+        return made._replace(**self._changes)
+
+
+def arrays(dataset):
+    return [(images.numpy(), target.numpy()) for images, target in dataset]
+
+
+def order(dataset):
+    """The indices of the samples, batch by batch."""
+    return [np.rint(images[:, 0, 0, 0] * 255).astype(int).tolist() for images, _ in arrays(dataset)]
+
+
+def assert_same(some, others):
+    assert len(some) == len(others) > 0
+    for (images, target), (other_images, other_target) in zip(some, others):
+        np.testing.assert_array_equal(images, other_images)
+        np.testing.assert_array_equal(target, other_target)
+
+
+def light():
+    return Augmentation(
+        [albumentations.HorizontalFlip(p=0.5), albumentations.RandomBrightnessContrast(p=0.5)]
+    )
+
+
+def test_batches_hold_the_samples():
+    source = Made(5)
+    result = arrays(batches(source, 2))
+    assert [len(images) for images, _ in result] == [2, 2, 1] and steps(source, 2) == 3
+    for index in range(5):
+        image, mask, annotated = source[index][:3]
+        images, target = (array[index % 2] for array in result[index // 2])
+        np.testing.assert_allclose(images, image / 255, rtol=1e-6)
+        np.testing.assert_array_equal(
+            target, targets.encode(mask[None], annotated[None], LABELS)[0]
+        )
+    assert images.dtype == np.float32 and target.dtype == np.int8
+    assert (result[0][1] == -1).any()  # sample 1 has an unannotated class
+
+
+def test_shapes_are_known_before_loading():
+    dataset = batches(Made(5), 2, epochs=3)
+    images, target = dataset.element_spec
+    assert images.shape.as_list() == [None, 8, 12, 3] and images.dtype == tf.float32
+    assert target.shape.as_list() == [None, 8, 12, 3] and target.dtype == tf.int8
+    assert int(dataset.cardinality()) == 9
+
+
+def test_without_shuffling_every_epoch_is_the_order_of_the_source():
+    assert order(batches(Made(5), 2, epochs=2)) == [[0, 1], [2, 3], [4]] * 2
+
+
+def test_an_epoch_is_a_permutation_and_epochs_differ():
+    result = order(batches(Made(20), 8, epochs=3, shuffle=True, seed=5))
+    epochs = [sum(result[i : i + 3], []) for i in (0, 3, 6)]
+    assert all(sorted(epoch) == list(range(20)) for epoch in epochs)
+    assert len({tuple(epoch) for epoch in epochs}) == 3
+    assert list(range(20)) not in epochs
+    assert result != order(batches(Made(20), 8, epochs=3, shuffle=True, seed=6))
+
+
+@pytest.mark.parametrize("threads", [1, 2, 5])
+def test_threads_do_not_change_a_bit(threads):
+    arguments = {"epochs": 2, "shuffle": True, "seed": 3}
+    expected = arrays(batches(Made(), 2, augmentation=light(), **arguments))
+    options = tf.data.Options()
+    options.threading.private_threadpool_size = threads
+    dataset = batches(Made(), 2, augmentation=light(), **arguments).with_options(options)
+    assert_same(arrays(dataset), expected)
+    assert_same(arrays(dataset), expected)  # a second pass over the same object
+
+
+def test_first_epoch_resumes_a_longer_run():
+    arguments = {"shuffle": True, "augmentation": light()}
+    longer = arrays(batches(Made(), 2, epochs=3, **arguments))
+    assert_same(arrays(batches(Made(), 2, epochs=2, first_epoch=1, **arguments)), longer[4:])
+
+
+def test_each_epoch_and_each_seed_augment_anew():
+    first, second = arrays(batches(Made(), 7, epochs=2, augmentation=light()))
+    (other,) = arrays(batches(Made(), 7, seed=1, augmentation=light()))
+    assert (first[0] != second[0]).any() and (first[0] != other[0]).any()
+
+
+def test_batch_size_does_not_change_an_augmented_sample():
+    arguments = {"shuffle": True, "augmentation": light()}
+    one_by_one = arrays(batches(Made(), 1, **arguments))
+    together = arrays(batches(Made(), 7, **arguments))[0]
+    assert_same([(x[0], y[0]) for x, y in one_by_one], list(zip(*together)))
+
+
+def test_any_function_may_augment():
+    def negative(sample, seed):
+        assert len(seed) == 3
+        return sample._replace(image=255 - sample.image)
+
+    (images, _), *_ = arrays(batches(Made(), 7, augmentation=negative))
+    np.testing.assert_allclose(images[2], 1 - Made()[2].image / 255, atol=1e-6)
+
+
+@pytest.mark.parametrize("ignore_index", [None, 11])
+def test_what_augmentation_uncovers_is_unknown(ignore_index):
+    shift = albumentations.Affine(translate_percent={"x": (0.5, 0.5), "y": (0, 0)}, p=1)
+    source = Made(3, LabelSpace(folder_data.NAMES, ignore_index=ignore_index))
+    for _, target in arrays(batches(source, 2, augmentation=Augmentation([shift]))):
+        assert (target[:, :, :5] == -1).all()
+        assert (target[:, :, 7:] == 1).any(-1).all()
+
+
+def test_float_images_are_left_as_they_are():
+    image = np.random.default_rng(0).random((*SIZE, 1), np.float32)
+    (images, _), *_ = arrays(batches(Made(image=image), 7))
+    np.testing.assert_array_equal(images[3], image)
+
+
+def test_another_backend_gets_the_same_target(monkeypatch):
+    expected = arrays(batches(Made(), 3))
+    monkeypatch.setattr(pipeline.keras.backend, "backend", lambda: "jax")
+    dataset = batches(Made(), 3)
+    assert dataset.element_spec[1].shape.as_list() == [None, 8, 12, 3]
+    assert_same(arrays(dataset), expected)
+
+
+@pytest.fixture
+def op_determinism():
+    tf.config.experimental.enable_op_determinism()
+    yield
+    config.disable_op_determinism()  # has no public name
+
+
+def test_loading_is_parallel_under_op_determinism(op_determinism):
+    """Each of two samples waits for the other: loaded one by one, they would wait for ever."""
+    meeting = threading.Barrier(2, timeout=20)
+
+    class Waiting(Made):
+        first = True
+
+        def __getitem__(self, index):
+            if not self.first:
+                meeting.wait()
+            self.first = False  # the sample that `batches` takes for the shape waits for nobody
+            return super().__getitem__(index)
+
+    options = tf.data.Options()
+    options.threading.private_threadpool_size = 2
+    options.autotune.enabled = False
+    dataset = batches(Waiting(2), 1).with_options(options)
+    assert order(dataset) == [[0], [1]]
+
+
+def test_errors_arrive_with_the_name_of_the_file(tmp_path):
+    folder_data.make(tmp_path)
+    (tmp_path / "train/images/d.png").write_bytes(b"")
+    with pytest.raises(tf.errors.OpError, match=r"images/d\.png cannot be read.*0 bytes"):
+        arrays(batches(splits(tmp_path)["train"], 2))
+
+
+@pytest.mark.parametrize("batch_size", [1, 3])
+def test_images_of_two_sizes_are_named(tmp_path, batch_size):
+    folder_data.make(tmp_path)
+    folder_data.add(
+        tmp_path / "train", "d", folder_data.image(size=(6, 6)), folder_data.mask(size=(6, 6))
+    )
+    dataset = batches(splits(tmp_path, size=None)["train"], batch_size)
+    words = r"one shape.*a with uint8 \(4, 6, 3\) and d with uint8 \(6, 6, 3\).*size=128"
+    with pytest.raises(tf.errors.OpError, match=words):
+        arrays(dataset)
+
+
+@pytest.mark.parametrize(
+    "source, changes, words",
+    [
+        (Made(0), {}, "source is empty"),
+        (Made(), {"batch_size": 0}, "batch_size must be at least 1. Received: 0"),
+        (Made(), {"epochs": 0}, "epochs must be at least 1. Received: 0"),
+        (Made(), {"seed": -1}, "seed must be at least 0. Received: -1"),
+        (Made(), {"first_epoch": -1}, "first_epoch must be at least 0"),
+    ],
+)
+def test_arguments_are_checked(source, changes, words):
+    with pytest.raises(ValueError, match=words):
+        batches(source, **({"batch_size": 2} | changes))

@@ -1,0 +1,91 @@
+"""The label space, and the words of each way to get it wrong."""
+
+import json
+
+import pytest
+
+from segkit.labels import LabelSpace
+
+
+def test_reads_what_it_writes(tmp_path):
+    labels = LabelSpace(
+        ["road", "car", "truck"],
+        background=None,
+        ignore_index=11,
+        coarse=[{"name": "vehicle", "id": 20, "members": ["car", "truck"]}],
+    )
+    labels.to_json(tmp_path / "classes.json")
+    assert LabelSpace.from_json(tmp_path / "classes.json") == labels
+
+
+def test_foreign_keys_and_the_colour_of_void_are_left_alone():
+    description = {
+        "name": "camvid",
+        "names": ["sky", "road"],
+        "background": None,
+        "ignore_index": 2,
+        "ignore_name": "void",
+        "palette": [[1, 2, 3], [4, 5, 6], [0, 0, 0]],
+    }
+    labels = LabelSpace.from_dict(description)
+    assert labels.palette == ((1, 2, 3), (4, 5, 6)) and labels.background is None
+
+
+def test_drawn_palettes_tell_classes_apart():
+    colors = LabelSpace([f"class {c}" for c in range(40)]).palette
+    assert len(set(colors)) == 40
+
+
+def test_names_of_real_data_sets(real_data):
+    assert LabelSpace.from_json(real_data / "larynx/classes.json").names[1] == "vocal_folds"
+    assert LabelSpace.from_json(real_data / "camvid/classes.json").background is None
+    assert LabelSpace.from_json(real_data / "wbc/classes.json").ignore_index is None
+
+
+@pytest.mark.parametrize(
+    "change, words",
+    [
+        ({"names": "cell"}, "names must be a list.*Received: 'cell'"),
+        ({"names": []}, "names must be non-empty strings"),
+        ({"names": ["a", ""]}, "names must be non-empty strings.*Received: .'a', ''"),
+        ({"names": ["a", "b", "a"]}, "Each class name may stand once. Twice: a"),
+        ({"background": 3}, r"background must be one of the ids 0..2 or None. Received: 3"),
+        ({"background": -1}, "background must be a whole number from 0 on.*Received: -1"),
+        ({"ignore_index": 1}, "ignore_index must not be the id of a class.*Received: 1.*'b'"),
+        ({"ignore_index": 2.5}, "ignore_index must be a whole number.*Received: 2.5"),
+        ({"palette": [[0, 0, 0]]}, "one .red, green, blue. in 0-255 for each of the 3 classes"),
+        ({"palette": [[0, 0, 256]] * 3}, "palette must list one"),
+        ({"coarse": [{"name": "x"}]}, "keys name, id and members. Received: name"),
+        ({"coarse": [{"name": "x", "id": 1, "members": ["a", "b"]}]}, "an id of its own"),
+        (
+            {"coarse": [{"name": "x", "id": 9, "members": ["a", "z"]}]},
+            "at least two of the classes",
+        ),
+    ],
+)
+def test_what_does_not_fit_is_named(change, words):
+    with pytest.raises(ValueError, match=words):
+        LabelSpace(**{"names": ["a", "b", "c"], **change})
+
+
+def test_a_class_that_is_not_there(labels):
+    with pytest.raises(ValueError, match="no class 'square'. The classes are: background, ellipse"):
+        labels.index("square")
+
+
+def test_bad_files_are_named(tmp_path):
+    path = tmp_path / "classes.json"
+    with pytest.raises(FileNotFoundError, match="There is no .*classes.json. It lists the classes"):
+        LabelSpace.from_json(path)
+    path.write_text("{names: [")
+    with pytest.raises(ValueError, match="classes.json is not valid JSON"):
+        LabelSpace.from_json(path)
+    path.write_text(json.dumps({"classes": []}))
+    with pytest.raises(ValueError, match="classes.json needs an object with the key 'names'"):
+        LabelSpace.from_json(path)
+    path.write_text(json.dumps({"names": ["a"], "num_classes": 2}))
+    with pytest.raises(ValueError, match="num_classes is 2, but 1 names"):
+        LabelSpace.from_json(path)
+    path.write_text(json.dumps({"names": ["a", "a"]}))
+    with pytest.raises(ValueError, match="classes.json: Each class name"):
+        LabelSpace.from_json(path)
