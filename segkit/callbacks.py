@@ -58,8 +58,8 @@ class Progress(keras.callbacks.Callback):
         """Takes the bar off the terminal; also needed where training ended in the middle."""
         if self.task is not None:
             self.bar.remove_task(self.task)
+            self.bar.stop()
             self.task = None
-        self.bar.stop()
 
     def _line(self, logs: dict[str, Any]) -> str:
         parts = [f"loss {logs['loss']:.4f}"]

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import difflib
 import importlib
 import os
 import sys
-from typing import Sequence
+import tempfile
+from typing import Iterator, Sequence
 
 import segkit
 
@@ -87,9 +89,33 @@ def _run(verb: str, overrides: list[str]) -> int:
 def _task(verb: str):
     def task(config):
         # Imported here, behind Hydra's own answers: --help need not wait for TensorFlow.
-        return importlib.import_module(VERBS[verb][0]).run(config)
+        with _without_start_up_notes():
+            module = importlib.import_module(VERBS[verb][0])
+        return module.run(config)
 
     return task
+
+
+@contextlib.contextmanager
+def _without_start_up_notes() -> Iterator[None]:
+    """Holds back what C++ writes to stderr while TensorFlow starts; shows it if that fails.
+
+    Its notes on processors and missing GPUs come before any log level is obeyed.
+    """
+    sys.stderr.flush()
+    real = os.dup(2)
+    with tempfile.TemporaryFile() as notes:
+        os.dup2(notes.fileno(), 2)
+        try:
+            yield
+        except BaseException:
+            os.dup2(real, 2)
+            notes.seek(0)
+            sys.stderr.write(notes.read().decode(errors="replace"))
+            raise
+        finally:
+            os.dup2(real, 2)
+            os.close(real)
 
 
 def _explain(verb: str, error: Exception) -> str:
@@ -99,7 +125,7 @@ def _explain(verb: str, error: Exception) -> str:
     cause: BaseException | None = error
     while cause is not None and not isinstance(cause, (ConfigAttributeError, ConfigKeyError)):
         cause = cause.__cause__
-    text = str(error).strip()
+    text = str(error).partition("\nConfig search path:")[0].strip()
     if isinstance(error, MissingMandatoryValue):
         return f"{error.full_key} has no value yet. Give it one: {error.full_key}=VALUE."
     if cause is None or cause.parent_node is None:
@@ -108,3 +134,7 @@ def _explain(verb: str, error: Exception) -> str:
     near = difflib.get_close_matches(str(cause.key), keys, n=1)
     hint = f" Did you mean {near[0]!r}?" if near else ""
     return f"there is no key {cause.full_key!r}.{hint} The keys there: {', '.join(keys)}."
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -46,13 +46,12 @@ def build(node: Any, **arguments: Any) -> Any:
         # Hydra's words are for developers; what went wrong inside a nested node is for users.
         raise ValueError(str(error.__cause__ or error)) from error
     try:
-        inspect.signature(target).bind(**arguments)
+        return target(**arguments)
     except TypeError as error:
-        raise ValueError(
-            f"{plain['_target_']} {error}. It takes: "
-            f"{', '.join(inspect.signature(target.func).parameters)}."
-        ) from error
-    return target(**arguments)
+        if "argument" not in str(error):
+            raise
+        known = ", ".join(inspect.signature(target.func).parameters)
+        raise ValueError(f"{plain['_target_']}: {error}. It takes: {known}.") from error
 
 
 def check_targets(node: Any) -> None:

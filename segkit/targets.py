@@ -45,16 +45,19 @@ def encode(masks: Any, annotated: Any, labels: LabelSpace) -> Any:
         masks, annotated = np.asarray(masks), np.asarray(annotated)
     _check_form(masks, annotated, labels)
     _check_values(masks, annotated, labels)
-    if xp is not np:
-        # Unsigned and narrow ids are widened: TensorFlow does not compare all of them.
-        masks = xp.cast(masks, "int32")
     unannotated = xp.logical_not(annotated)[:, None, None, :]
-    if labels.exclusive:
-        return _encode_exclusive(xp, masks, unannotated, labels)
-    return _encode_independent(xp, masks, unannotated, labels)
+    if not labels.exclusive:
+        return _independent(xp, masks if xp is np else xp.cast(masks, "int32"), unannotated, labels)
+    # The rules are applied once to every possible id, and each pixel looks its states up.
+    ids = np.arange(known_ids(labels)[-1] + 1, dtype="int32")
+    table = _exclusive(xp, ids[None, None], unannotated, labels)[:, 0]
+    if xp is np:
+        return table[np.arange(len(masks))[:, None, None], masks]
+    rows = xp.cast(masks, "int32") + len(ids) * xp.arange(xp.shape(masks)[0])[:, None, None]
+    return xp.take(xp.reshape(table, (-1, labels.num_classes)), rows, axis=0)
 
 
-def _encode_exclusive(xp, masks, unannotated, labels: LabelSpace):
+def _exclusive(xp, masks, unannotated, labels: LabelSpace):
     masks = masks[..., None]
     classes = np.arange(labels.num_classes, dtype="int32")
     unknown = unannotated & (masks == _id_or_never(labels.background)) & (classes >= 0)
@@ -64,7 +67,7 @@ def _encode_exclusive(xp, masks, unannotated, labels: LabelSpace):
     return _states(xp, masks == classes, unknown)
 
 
-def _encode_independent(xp, planes, unannotated, labels: LabelSpace):
+def _independent(xp, planes, unannotated, labels: LabelSpace):
     ignored = planes == _id_or_never(labels.ignore_index)
     return _states(xp, planes == 1, unannotated | ignored)
 
@@ -121,8 +124,10 @@ def _check_values(masks, annotated, labels: LabelSpace) -> None:
     if values is None:
         _assert_in_graph(masks, annotated, labels)
         return
-    stray = np.setdiff1d(values, known_ids(labels))
-    if stray.size:
+    known = _known_table(labels)
+    inside = values.size == 0 or (values.min() >= 0 and values.max() < len(known))
+    if not inside or not known[values].all():
+        stray = np.setdiff1d(values, known_ids(labels))
         raise ValueError(f"{_stray_text(labels)} Received: {stray[:10].tolist()}.")
     if labels.background is not None and not looked[:, labels.background].all():
         raise ValueError(
@@ -136,6 +141,12 @@ def known_ids(labels: LabelSpace) -> list[int]:
     classes = range(labels.num_classes) if labels.exclusive else (0, 1)
     special = [] if labels.ignore_index is None else [labels.ignore_index]
     return sorted({*classes, *special, *(entry.id for entry in labels.coarse)})
+
+
+def _known_table(labels: LabelSpace) -> np.ndarray:
+    table = np.zeros(known_ids(labels)[-1] + 1, bool)
+    table[known_ids(labels)] = True
+    return table
 
 
 def _stray_text(labels: LabelSpace) -> str:
@@ -171,8 +182,9 @@ def _assert_in_graph(masks, annotated, labels: LabelSpace) -> None:
         return  # JAX has no assertions inside jit; encode outside it to have the values checked
     import tensorflow as tf
 
-    known = tf.constant(known_ids(labels), tf.int32)
-    fits = tf.reduce_any(tf.cast(masks, tf.int32)[..., None] == known, axis=-1)
+    known, ids = _known_table(labels), tf.cast(masks, tf.int32)
+    inside = (ids >= 0) & (ids < len(known))
+    fits = inside & tf.gather(known, tf.where(inside, ids, 0))
     tf.debugging.Assert(tf.reduce_all(fits), [_stray_text(labels)])
     if labels.background is not None:
         looked = tf.reduce_all(annotated[:, labels.background])

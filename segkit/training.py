@@ -139,6 +139,7 @@ def fit(config: DictConfig, model: keras.Model, splits: dict[str, Source]) -> in
             steps_per_epoch=steps(splits["train"], size),
             validation_data=batches(splits["val"], size),
             callbacks=list(callbacks.values()),
+            shuffle=False,  # the batches come in the order of their epoch already
             verbose=0,
         )
     except KeyboardInterrupt:

@@ -1,17 +1,20 @@
 """What many tests need: a small label space, a batch with every kind of unknown, real data."""
 
+import logging
 import os
+import sys
 from pathlib import Path
 
-# Before TensorFlow is imported anywhere: its start-up notes would drown the output of a failure.
-os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")
-
+import absl.logging
 import numpy as np
 import pytest
+from hydra.core.global_hydra import GlobalHydra
+from hydra.core.hydra_config import HydraConfig
 
 from segkit.labels import LabelSpace
 from segkit.targets import encode
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 
 @pytest.fixture(scope="session")
@@ -38,3 +41,23 @@ def real_data():
     if not root:
         pytest.skip("SEGKIT_DATA does not name the folder with the real data sets")
     return Path(root)
+
+
+@pytest.fixture
+def hydra_off(monkeypatch):
+    """Undoes what a verb run inside the tests leaves behind: log handlers and Hydra's globals."""
+    # When Hydra configures the log, absl's handler would close the stderr it was made with, which
+    # is the file that pytest captures into.
+    monkeypatch.setattr(absl.logging.PythonHandler, "close", logging.Handler.close)
+    handlers, level = logging.root.handlers[:], logging.root.level
+    argv, variables = sys.argv, dict(os.environ)
+    yield
+    GlobalHydra.instance().clear()
+    HydraConfig.instance().cfg = None
+    logging.captureWarnings(False)
+    for handler in set(logging.root.handlers) - set(handlers):
+        handler.close()
+    logging.root.handlers[:], sys.argv = handlers, argv
+    logging.root.setLevel(level)
+    os.environ.clear()
+    os.environ.update(variables)

@@ -95,7 +95,7 @@ def test_marginal_of_a_coarse_label_takes_the_mean_weight_of_the_members():
 
 
 def test_naive_loss_punishes_what_nobody_outlined(article, labels):
-    """Gradient on hidden objects: the naive loss pulls them to background, the marginal does not."""
+    """On hidden objects the naive loss pulls to background, the marginal one does not."""
     masks, logits = article
     hidden, annotated = missing.hide(masks, labels, rate=1.0, seed=0)
     target, variable = encode(hidden, annotated, labels), tf.constant(logits)

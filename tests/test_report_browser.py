@@ -131,6 +131,15 @@ def test_hatching_is_where_the_target_is_unknown_and_nowhere_else(viewer, index,
     np.testing.assert_array_equal(changed, unknown)
 
 
+@pytest.mark.parametrize("layer", ["truth", "prediction"])
+def test_only_the_annotation_is_hatched(viewer, layer):
+    viewer.go_to(1)
+    viewer.set([layer])
+    before = viewer.pixels()
+    viewer.press("u")
+    np.testing.assert_array_equal(viewer.pixels(), before)
+
+
 def test_legend_of_the_hatching_says_what_is_open(viewer):
     items = "[...document.querySelectorAll('#unknowns li')]"
     reasons = f"return {items}.map((item) => item.textContent.trim())"

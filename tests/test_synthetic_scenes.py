@@ -178,7 +178,7 @@ def test_splits_have_defaults():
         ({"difficulty": "hard"}, r"difficulty must be .* Received: 'hard'"),
         ({"channels": 2}, r"channels must be 1 \(grey\) or 3 \(colour\). Received: 2"),
         ({"distractors": (-1, 2)}, r"distractors must be two .* Received: \(-1, 2\)"),
-        ({"objects": (1, 85)}, r"at most 255 things. Received: up to 255 objects and 2"),
+        ({"objects": (1, 85)}, r"at most 255 things. Received: up to 255 objects and 1"),
     ],
 )
 def test_scenes_say_what_they_need(options, words):

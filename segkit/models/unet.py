@@ -107,6 +107,6 @@ def _two_convolutions(x: Any, filters: int, normalization: str, name: str) -> An
             name=f"{name}_conv_{step}",
         )(x)
         if normalization == "batch":
-            x = BatchNormalization(name=f"{name}_norm_{step}")(x)
+            x = BatchNormalization(momentum=0.9, name=f"{name}_norm_{step}")(x)
         x = layers.Activation("relu", name=f"{name}_relu_{step}")(x)
     return x

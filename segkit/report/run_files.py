@@ -95,7 +95,9 @@ def _history(path: Path) -> list[dict[str, float | None]] | None:
     for number, row in enumerate(rows):
         if row.get("epoch") is None:
             row["epoch"] = float(number)
-    return rows
+    # Keras' logger counts from 0, people and the log of the run from 1.
+    shift = 1 - min((row["epoch"] for row in rows), default=1)
+    return [{**row, "epoch": row["epoch"] + max(shift, 0)} for row in rows]
 
 
 def _number(cell: Any) -> float | None:

@@ -80,6 +80,8 @@ def _flat(section: Mapping[str, Any], prefix: str = "") -> list[tuple[str, str]]
 def _text(value: Any) -> str:
     if isinstance(value, str):
         return value
+    if isinstance(value, list) and value and all(isinstance(part, Mapping) for part in value):
+        return ", ".join(_called(part) for part in value)
     return json.dumps(value, ensure_ascii=False, default=str)
 
 

@@ -24,13 +24,13 @@ _CELL = 6  # pixels between the values of the texture
 
 # What each part amounts to at difficulty 0 and at difficulty 1; grey levels unless noted.
 _ENDS = {
-    "background": (15.0, 40.0),  # its brightness differs from 128 by at most this
-    "least_contrast": (40.0, 14.0),  # smallest difference between a thing and the background
-    "most_contrast": (90.0, 45.0),  # and the largest
+    "background": (15.0, 30.0),  # its brightness differs from 128 by at most this
+    "least_contrast": (40.0, 22.0),  # smallest difference between a thing and the background
+    "most_contrast": (90.0, 65.0),  # and the largest
     "tint": (20.0, 10.0),  # each colour channel differs from the brightness by at most this
-    "shadow": (4.0, 24.0),  # amplitude of the uneven illumination
-    "texture": (6.0, 20.0),  # amplitude of the texture
-    "noise": (1.5, 16.0),  # standard deviation of the sensor noise, at most
+    "shadow": (4.0, 20.0),  # amplitude of the uneven illumination
+    "texture": (6.0, 14.0),  # amplitude of the texture
+    "noise": (1.5, 11.0),  # standard deviation of the sensor noise, at most
     "blur": (0.4, 0.85),  # standard deviation in pixels, at most
 }
 

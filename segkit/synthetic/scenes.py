@@ -34,7 +34,7 @@ class Scenes:
         difficulty: 0 (clean) to 1 (hard); scales contrast, texture, illumination, blur, noise
             and the number of distractors.
         distractors: fewest and most shapes of no class (triangles, crosses, stars) an image;
-            None: from 0 to 3 x difficulty, rounded.
+            None: from 0 to 2 x difficulty, rounded.
         channels: 3 (RGB) or 1 (grey).
         split: name of a stream of its own; see `splits`.
 
@@ -67,7 +67,7 @@ class Scenes:
         self.split = str(split)
         self.layout = Layout(layout, presence, objects, size, rotation)
         self.appearance = Appearance(difficulty, channels)
-        default = (0, round(3 * difficulty))
+        default = (0, round(2 * difficulty))
         self.distractors = (
             default if distractors is None else count_range("distractors", distractors)
         )

@@ -1,0 +1,88 @@
+"""The command: verbs, help, and the words of mistakes."""
+
+import subprocess
+import sys
+import time
+
+import pytest
+
+from segkit.cli import VERBS, main
+
+
+def segkit(*arguments, cwd=None):
+    command = [sys.executable, "-m", "segkit.cli", *arguments]
+    return subprocess.run(command, capture_output=True, text=True, cwd=cwd, timeout=300)
+
+
+def test_help_lists_every_verb_without_tensorflow_or_hydra():
+    code = (
+        "import sys; from segkit.cli import main; code = main(['--help'])\n"
+        "print([m for m in ('tensorflow', 'hydra', 'numpy') if m in sys.modules], code)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert all(verb in done.stdout for verb in VERBS)
+    assert done.stdout.splitlines()[-1] == "[] 0"
+
+
+@pytest.mark.parametrize("verb", VERBS)
+def test_help_of_a_verb_names_groups_choices_and_keys(verb, tmp_path):
+    done = segkit(verb, "--help", cwd=tmp_path)
+    assert done.returncode == 0 and not done.stderr
+    assert f"segkit {verb} [key=value ...]" in done.stdout
+    assert "data: article, folder, scenes" in done.stdout
+    assert "seed: 0" in done.stdout
+    assert not list(tmp_path.iterdir())
+
+
+def test_help_of_a_verb_does_not_wait_for_tensorflow(tmp_path):
+    """Side by side: importing TensorFlow alone takes longer than the whole answer."""
+    start = time.perf_counter()
+    segkit("train", "--help", cwd=tmp_path)
+    answer = time.perf_counter() - start
+    start = time.perf_counter()
+    subprocess.run([sys.executable, "-c", "import tensorflow"], capture_output=True, check=True)
+    assert answer < time.perf_counter() - start
+
+
+def test_no_verb_and_wrong_verb():
+    assert segkit().returncode == 2
+    done = segkit("trian")
+    assert done.returncode == 2
+    assert "no verb 'trian'. Did you mean 'train'? The verbs: train, " in done.stderr
+
+
+@pytest.mark.parametrize(
+    "override, words",
+    [
+        (
+            "trainer.epoch=3",
+            "there is no key 'trainer.epoch'. Did you mean 'epochs'? The keys there: ",
+        ),
+        (
+            "trainr.epochs=3",
+            "there is no key 'trainr'. Did you mean 'trainer'? The keys there: augment",
+        ),
+        ("loss=dice", "Could not find 'loss/dice'"),
+        ("loss=dice", "\tsoft_dice"),
+        ("data=folder", "data.root has no value yet. Give it one: data.root=VALUE."),
+        ("trainer.epochs=0", "trainer.epochs must be a whole number >= 1. Received: 0."),
+        ("trainer.epochs=many", "trainer.epochs must be a whole number >= 1. Received: 'many'."),
+        ("seed=-1", "seed must be a whole number >= 0. Received: -1."),
+        ("trainer.precision=half", "trainer.precision must be auto, float32 or bfloat16."),
+        ("model._target_=os.system", "Received: 'os.system'. Anything else could run any code"),
+        ("data.missing.rate=2", "rate"),
+        ("data.sizes.val=0", "val has none"),
+    ],
+)
+def test_mistakes_are_explained_without_a_traceback(override, words, tmp_path, capfd, hydra_off):
+    small = ["data.sizes.train=4", "data.sizes.val=2"] if "data=folder" not in override else []
+    assert main(["train", f"output={tmp_path / 'run'}", *small, override]) == 1
+    shown = capfd.readouterr().err
+    assert words in shown and "segkit train: " in shown
+    assert "Traceback" not in shown
+
+
+def test_a_mistake_from_outside(tmp_path):
+    done = segkit("train", "loss=dice", cwd=tmp_path)
+    assert done.returncode == 1 and "Could not find 'loss/dice'" in done.stderr
+    assert "Traceback" not in done.stderr and not list(tmp_path.iterdir())

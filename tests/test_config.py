@@ -1,0 +1,123 @@
+"""The config tree and what may be built from it."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from omegaconf import OmegaConf
+
+import segkit.conf
+from segkit import class_weights, config
+from segkit.config import build, check_targets, compose
+
+ROOT = Path(next(iter(segkit.conf.__path__)))
+FILES = sorted(path for path in ROOT.glob("*/*.yaml") if path.parent.name != "hydra")
+VALUES = {
+    "data": {"folder": ["data.root=somewhere"]},
+    "class_weights": {"fixed": ["+class_weights.values=[1,1,1,1]"]},
+}
+
+# What a target is called with, beyond what its file says.
+COUNTS = class_weights.count(
+    np.zeros((1, 2, 2), int), np.ones((1, 4), bool), segkit.labels.LabelSpace(list("abcd"))
+)
+ARGUMENTS = {
+    "model": {"num_classes": 3},
+    "class_weights": {"counts": COUNTS},
+    "schedule": {"initial_learning_rate": 0.1, "decay_steps": 10},
+}
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: f"{path.parent.name}/{path.stem}")
+def test_every_choice_composes_and_says_what_it_is(path):
+    group, choice = path.parent.name, path.stem
+    lines = path.read_text().splitlines()
+    first = lines[1] if group == "experiment" else lines[0]
+    assert first.startswith("# ") and len(first) > 10
+    node = compose("train", [f"{group}={choice}"] + ["data.root=x"] * (choice == "folder"))
+    if group in ("data", "trainer", "experiment", "callbacks"):
+        check_targets(OmegaConf.to_container(node[group], resolve=True) if group in node else {})
+        return
+    if choice in ("fixed", "camvid"):
+        pytest.skip("needs values that fit the classes; built in test_class_weights.py")
+    with np.errstate(all="ignore"):
+        if group == "class_weights" and choice != "none":
+            with pytest.warns(UserWarning, match="No labelled pixel"):
+                assert build(node[group], **ARGUMENTS[group]) is not None
+        else:
+            assert build(node[group], **ARGUMENTS.get(group, {})) is not None
+
+
+@pytest.mark.parametrize("verb", ["train", "synthesize", "weights"])
+def test_every_verb_composes(verb):
+    assert "data" in compose(verb)
+
+
+def test_numbers_that_people_type():
+    node = compose(
+        "train",
+        ["data.missing.rate=0.3", "model.depth=2", "model.filters=8", "trainer.epochs=3"]
+        + ["trainer.batch_size=8", "trainer.precision=float32", "class_weights=fixed"]
+        + ["class_weights.values=[0.3,4.5,4.7,6.6]"],
+    )
+    assert build(node.class_weights, counts=COUNTS).tolist() == [0.3, 4.5, 4.7, 6.6]
+    assert build(node.model, num_classes=4).count_params() < 100_000
+
+
+@pytest.mark.parametrize(
+    "target",
+    [
+        "os.system",
+        "subprocess.run",
+        "builtins.eval",
+        "hydra.utils.get_method",
+        "segkit.config.hydra.utils.get_method",
+        "segkit.cli.os.system",
+        "segkit.losses",
+        "keras.utils.get_file",
+        "keras.models.load_model",
+        "albumentations.load",
+        "numpy.load",
+        "",
+        7,
+    ],
+)
+@pytest.mark.parametrize("nested", [False, True])
+def test_other_targets_are_refused_by_name(target, nested):
+    node = {"_target_": target, "command": "true"}
+    if nested:
+        node = {"_target_": "segkit.losses.WeightedSum", "losses": [node]}
+    with pytest.raises(
+        ValueError, match=f"Received: '?{target}'?. Anything else could run any code"
+    ):
+        build(node)
+
+
+def test_other_targets_are_refused_also_through_interpolation():
+    node = OmegaConf.create(
+        {"name": "os.system", "node": {"_target_": "${name}", "command": "true"}}
+    )
+    with pytest.raises(ValueError, match="Received: 'os.system'"):
+        build(node.node)
+
+
+def test_what_is_not_there_is_named():
+    with pytest.raises(
+        ValueError, match="segkit.losses has no 'CrossEntrpy'. It has:.*CrossEntropy"
+    ):
+        build({"_target_": "segkit.losses.CrossEntrpy"})
+    with pytest.raises(
+        ValueError, match="unexpected keyword argument 'gamma'. It takes: class_weights"
+    ):
+        build({"_target_": "segkit.losses.CrossEntropy"}, gamma=2)
+    with pytest.raises(ValueError, match="unexpected keyword argument 'gamma'"):
+        build({"_target_": "segkit.losses.CrossEntropy", "gamma": 2})
+    with pytest.raises(ValueError, match="smooth > 0 pixels. Received: -1"):
+        build({"_target_": "segkit.losses.SoftDice", "smooth": -1})
+    nested = {"_target_": "segkit.losses.SoftDice", "smooth": -1}
+    with pytest.raises(ValueError, match="smooth > 0 pixels. Received: -1"):
+        build({"_target_": "segkit.losses.WeightedSum", "losses": [nested]})
+
+
+def test_nothing_builds_nothing():
+    assert build(None) is None and config.ALLOWED == ("segkit", "keras", "albumentations")
