@@ -10,19 +10,25 @@ __version__ = "0.1.0.dev0"
 
 _ROOMS = (
     "callbacks",
+    "class_counts",
     "class_weights",
     "config",
     "contract",
     "data",
+    "environment",
     "evaluation",
     "labels",
     "losses",
     "metrics",
     "models",
     "report",
+    "sources",
+    "synthesis",
     "synthetic",
+    "tables",
     "targets",
     "training",
+    "weighting",
 )
 
 

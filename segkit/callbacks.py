@@ -93,7 +93,7 @@ class BestModel(keras.callbacks.Callback):
         self.best, self.epoch = -math.inf, None
 
     def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
-        score = float((logs or {}).get(self.monitor, math.nan))
+        score = math.nan if self.monitor is None else _score(self.monitor, logs or {})
         if math.isnan(score):
             if self.best == -math.inf:
                 self._warn_once()
@@ -109,8 +109,10 @@ class BestModel(keras.callbacks.Callback):
         try:
             self.model.save(unfinished)
             os.replace(unfinished, self.filepath)
-        except OSError as error:
+        except BaseException as error:
             unfinished.unlink(missing_ok=True)
+            if not isinstance(error, OSError):
+                raise
             kept = (
                 f"; the model of epoch {self.epoch + 1} is kept" if self.epoch is not None else ""
             )
@@ -129,6 +131,24 @@ class BestModel(keras.callbacks.Callback):
             )
 
 
+class EarlyStopping(keras.callbacks.EarlyStopping):
+    """Keras' early stopping for scores that may be NaN: such epochs do not count.
+
+    Args:
+        monitor: the score in the log; up is good.
+        patience: epochs without a better score after which training stops.
+        kwargs: see `keras.callbacks.EarlyStopping`.
+    """
+
+    def __init__(self, monitor: str = "val_mean_iou", patience: int = 15, **kwargs: Any):
+        super().__init__(monitor=monitor, patience=patience, **{"mode": "max", **kwargs})
+
+    def get_monitor_value(self, logs: dict[str, Any]) -> float | None:
+        """The score, or None (which Keras passes over) if it is NaN."""
+        score = _score(self.monitor, logs or {})
+        return None if math.isnan(score) else score
+
+
 class StopOnNaN(keras.callbacks.Callback):
     """Ends training with a clear error as soon as the loss is not a number."""
 
@@ -143,3 +163,9 @@ class StopOnNaN(keras.callbacks.Callback):
                 "go on. Look for NaN in the images, or lower optimizer.learning_rate, or try "
                 "trainer.precision=float32. What was kept before is still there."
             )
+
+
+def _score(monitor: str, logs: dict[str, Any]) -> float:
+    if monitor not in logs:
+        raise ValueError(f"There is no {monitor!r} in the log. It has: {', '.join(sorted(logs))}.")
+    return float(logs[monitor])

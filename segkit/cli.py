@@ -5,9 +5,11 @@ from __future__ import annotations
 import contextlib
 import difflib
 import importlib
+import logging
 import os
 import sys
 import tempfile
+import warnings
 from typing import Iterator, Sequence
 
 import segkit
@@ -63,31 +65,56 @@ def run(verb: str) -> None:
 
 
 def _run(verb: str, overrides: list[str]) -> int:
+    full_errors = os.environ.get("HYDRA_FULL_ERROR") == "1"
+    with _surroundings([f"segkit {verb}", *overrides]):
+        import hydra
+        from hydra.errors import HydraException
+        from omegaconf.errors import OmegaConfBaseException
+
+        app = hydra.main(version_base="1.3", config_path="pkg://segkit.conf", config_name=verb)
+        try:
+            app(_task(verb))()
+        except KeyboardInterrupt:
+            return 130
+        except (HydraException, OmegaConfBaseException, ValueError, OSError) as error:
+            if full_errors:
+                raise
+            print(f"segkit {verb}: {_explain(error)}", file=sys.stderr)
+            return 1
+        return 0
+
+
+@contextlib.contextmanager
+def _surroundings(argv: list[str]) -> Iterator[None]:
+    """What a verb runs in: its arguments, quiet libraries, warnings as one line in the log."""
+    variables, arguments, plain = dict(os.environ), sys.argv, warnings.formatwarning
     # Before TensorFlow is imported: its start-up notes are for its developers.
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-    os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")
-    full_errors = os.environ.get("HYDRA_FULL_ERROR") == "1"
-    os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra then hands exceptions over, for the words below
-    import hydra
-    from hydra.errors import HydraException
-    from omegaconf.errors import OmegaConfBaseException
-
-    app = hydra.main(version_base="1.3", config_path="pkg://segkit.conf", config_name=verb)
-    sys.argv = [f"segkit {verb}", *overrides]
+    os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra then hands exceptions over, for our words
+    sys.argv = argv
+    warnings.formatwarning = lambda message, *_, **__: f"warning: {message}"
+    logging.captureWarnings(True)
     try:
-        app(_task(verb))()
-    except KeyboardInterrupt:
-        return 130
-    except (HydraException, OmegaConfBaseException, ValueError, OSError) as error:
-        if full_errors:
-            raise
-        print(f"segkit {verb}: {_explain(verb, error)}", file=sys.stderr)
-        return 1
-    return 0
+        with warnings.catch_warnings():
+            # In a sweep every job has a log of its own, so each is warned again.
+            warnings.simplefilter("always", UserWarning)
+            yield
+    finally:
+        logging.captureWarnings(False)
+        warnings.formatwarning, sys.argv = plain, arguments
+        os.environ.clear()
+        os.environ.update(variables)
 
 
 def _task(verb: str):
     def task(config):
+        from hydra.core.hydra_config import HydraConfig
+
+        hydra_config = HydraConfig.get()
+        if hydra_config.runtime.choices["hydra"] == "run":
+            config.output = hydra_config.runtime.output_dir  # one a job, in a sweep
+        elif hydra_config.mode.name == "MULTIRUN":
+            raise ValueError("this verb does one thing at a time; leave -m out.")
         # Imported here, behind Hydra's own answers: --help need not wait for TensorFlow.
         with _without_start_up_notes():
             module = importlib.import_module(VERBS[verb][0])
@@ -118,7 +145,7 @@ def _without_start_up_notes() -> Iterator[None]:
             os.close(real)
 
 
-def _explain(verb: str, error: Exception) -> str:
+def _explain(error: Exception) -> str:
     """The words of an error, and for an unknown key the keys there are."""
     from omegaconf.errors import ConfigAttributeError, ConfigKeyError, MissingMandatoryValue
 

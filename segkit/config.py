@@ -7,10 +7,22 @@ import inspect
 from typing import Any, Mapping
 
 import hydra
-from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
 
-ALLOWED = ("segkit", "keras", "albumentations")
+# Rooms whose public classes and functions a config may name. Workshops are not among them, nor
+# what deletes files (writing) or calls its arguments (reference).
+ROOMS = ("callbacks", "class_weights", "data", "losses", "metrics", "models", "synthetic")
+CLOSED = ("segkit.data.writing", "segkit.losses.reference")
+
+# Classes of other packages must be of one of these kinds.
+KINDS = {
+    "keras": (
+        "callbacks.Callback",
+        "optimizers.Optimizer",
+        "optimizers.schedules.LearningRateSchedule",
+    ),
+    "albumentations": ("BasicTransform", "BaseCompose"),
+}
 
 
 def compose(verb: str = "train", overrides: list[str] | None = None) -> DictConfig:
@@ -25,63 +37,87 @@ def compose(verb: str = "train", overrides: list[str] | None = None) -> DictConf
 
 
 def build(node: Any, **arguments: Any) -> Any:
-    """Builds what a config node describes.
+    """Builds what a config node describes; every `_target_` is checked before anything is called.
 
     Args:
         node: a mapping with `_target_` (nested ones are built first), or None, which stays None.
         arguments: passed on to the target, over what the node says.
 
     Raises:
-        ValueError: if a `_target_` is not a class or function of segkit, or a class of Keras or
-            albumentations, or if the arguments do not fit; naming it.
+        ValueError: if a `_target_` is not allowed or not there, or if the arguments do not fit;
+            naming it.
     """
     if node is None:
         return None
+    # Resolved once, here: hydra.utils.instantiate would resolve again what came out, and an
+    # escaped interpolation could turn into a target behind the check.
     plain = OmegaConf.to_container(node, resolve=True) if OmegaConf.is_config(node) else node
+    if not isinstance(plain, Mapping) or "_target_" not in plain:
+        raise ValueError(f"A config node that is built needs a _target_. Received: {plain!r}.")
     check_targets(plain)
-    try:
-        # Partial, and called below: Hydra would turn dataclasses among the arguments into dicts.
-        target = instantiate(plain, _convert_="all", _partial_=True)
-    except hydra.errors.InstantiationException as error:
-        # Hydra's words are for developers; what went wrong inside a nested node is for users.
-        raise ValueError(str(error.__cause__ or error)) from error
-    try:
-        return target(**arguments)
-    except TypeError as error:
-        if "argument" not in str(error):
-            raise
-        known = ", ".join(inspect.signature(target.func).parameters)
-        raise ValueError(f"{plain['_target_']}: {error}. It takes: {known}.") from error
+    return _call(plain, arguments)
 
 
 def check_targets(node: Any) -> None:
-    """Refuses every `_target_` in a resolved config that may not be instantiated.
+    """Refuses every `_target_` in a resolved config that may not be built.
 
     Raises:
         ValueError: naming the target and what is allowed.
     """
     if isinstance(node, Mapping):
         if "_target_" in node:
-            _check_target(node["_target_"])
+            _allowed(node["_target_"])
         node = list(node.values())
     if isinstance(node, (list, tuple)):
         for value in node:
             check_targets(value)
 
 
-def _check_target(target: Any) -> None:
-    refusal = (
-        f"_target_ may name a class or function of segkit, or a class of keras or albumentations. "
-        f"Received: {target!r}. Anything else could run any code, and is refused."
+def _make(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        if "_target_" in value:
+            return _call(value, {})
+        return {key: _make(inner) for key, inner in value.items()}
+    return [_make(inner) for inner in value] if isinstance(value, (list, tuple)) else value
+
+
+def _call(node: Mapping[str, Any], arguments: Mapping[str, Any]) -> Any:
+    name = node["_target_"]
+    target = _allowed(name)
+    given = {key: _make(value) for key, value in node.items() if key != "_target_"}
+    try:
+        inspect.signature(target).bind(**{**given, **arguments})
+    except TypeError as error:
+        known = ", ".join(inspect.signature(target).parameters)
+        raise ValueError(f"{name}: {error}. It takes: {known}.") from error
+    try:
+        return target(**{**given, **arguments})
+    except TypeError as error:  # a value of the wrong type, or a keyword that a base class refuses
+        raise ValueError(f"{name}: {error}. Received: {given!r}.") from error
+
+
+def _allowed(target: Any) -> Any:
+    """The object that a `_target_` names, if it may be built."""
+    refusal = ValueError(
+        "_target_ may name a class or function of segkit, or a callback, optimizer or schedule "
+        f"of keras, or a transform of albumentations. Received: {target!r}. "
+        "Anything else could run any code, and is refused."
     )
-    if not isinstance(target, str) or target.split(".")[0] not in ALLOWED:
-        raise ValueError(refusal)
+    package = target.split(".")[0] if isinstance(target, str) else ""
+    if package not in ("segkit", *KINDS) or any(p.startswith("_") for p in target.split(".")):
+        raise refusal
     found = _locate(target)
-    # `segkit.config.hydra.utils.get_method` starts well too: what counts is where it is defined.
-    home = str(getattr(found, "__module__", "")).split(".")[0]
-    function = home == "segkit" and inspect.isfunction(found)
-    if home not in ALLOWED or not (inspect.isclass(found) or function):
-        raise ValueError(refusal)
+    if package == "segkit":
+        # Where it is defined is what counts: `segkit.config.hydra` starts well, too.
+        home = str(getattr(found, "__module__", ""))
+        room = any(f"{home}.".startswith(f"segkit.{name}.") for name in ROOMS)
+        if room and home not in CLOSED and (inspect.isclass(found) or inspect.isfunction(found)):
+            return found
+        raise refusal
+    kinds = tuple(_locate(f"{package}.{kind}") for kind in KINDS[package])
+    if inspect.isclass(found) and issubclass(found, kinds):
+        return found
+    raise refusal
 
 
 def _locate(target: str) -> Any:

@@ -14,6 +14,8 @@ Nothing here imports a tensor library until a tensor is handed in.
 
 from __future__ import annotations
 
+import numbers
+import operator
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, Sequence
 
 import numpy as np
@@ -44,13 +46,18 @@ class Sample(NamedTuple):
 
 
 class Source(Protocol):
-    """Anything with a length, a label space, and a `Sample` at each index, always the same one."""
+    """Anything with a length, a label space, and a `Sample` at each index, always the same one.
+
+    `annotation` gives the `mask` and `annotated` of a sample without making its image.
+    """
 
     labels: LabelSpace
 
     def __len__(self) -> int: ...
 
     def __getitem__(self, index: int) -> Sample: ...
+
+    def annotation(self, index: int) -> tuple[np.ndarray, np.ndarray]: ...
 
 
 def backend_of(array: Any):
@@ -107,3 +114,32 @@ def candidates(target: Any) -> Any:
     """The classes a pixel may still belong to: bool, the shape of `target`. NumPy or tensors."""
     xp = backend_of(target)
     return xp.not_equal(target, RULED_OUT)
+
+
+def whole_number(name: str, value: int, least: int = 0) -> int:
+    """`value` as an int.
+
+    Raises:
+        ValueError: if it is no whole number from `least` on.
+    """
+    try:
+        number = operator.index(value)
+    except TypeError:
+        number = least - 1
+    if isinstance(value, (bool, np.bool_)) or number < least:
+        raise ValueError(f"{name} must be a whole number from {least} on. Received: {value!r}.")
+    return number
+
+
+def share(name: str, value: float) -> float:
+    """`value` as a float.
+
+    Raises:
+        ValueError: if it is no number from 0 to 1.
+    """
+    number = isinstance(value, (numbers.Real, np.number)) and not isinstance(
+        value, (bool, np.bool_)
+    )
+    if not number or not 0 <= value <= 1:
+        raise ValueError(f"{name} must be a number from 0 to 1. Received: {value!r}.")
+    return float(value)

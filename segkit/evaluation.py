@@ -10,10 +10,8 @@ from typing import Any, Iterator
 import keras
 import numpy as np
 from PIL import Image
-from rich.console import Console
-from rich.table import Table
 
-from segkit import metrics, targets
+from segkit import metrics, tables, targets
 from segkit.contract import Sample, Source
 from segkit.labels import LabelSpace
 from segkit.metrics import Counts
@@ -21,7 +19,12 @@ from segkit.metrics import Counts
 
 @dataclass
 class Evaluation:
-    """What `evaluate` found: counts on known cells, against the truth, and examples to show."""
+    """What `evaluate` found.
+
+    known: counts on known cells.
+    truth: counts against the full truth, over the images that have one; None if none has.
+    examples: samples to show, each with its predicted ids (H, W).
+    """
 
     known: Counts
     truth: Counts | None
@@ -95,21 +98,14 @@ def write_gallery(
 def table(blocks: dict[str, Any], split: str) -> str:
     """The per-class table as text: scores on known cells with their evidence, and the truth."""
     block, truth = blocks[split], blocks.get(f"{split}/truth")
-    view = Table(title=f"{split}, on known cells", title_justify="left")
-    view.add_column("class")
     columns = ["IoU", "Dice", "precision", "recall", "images", "pixels"]
-    for column in [*columns, *(["true IoU"] if truth else [])]:
-        view.add_column(column, justify="right")
-    for c, row in enumerate(block["per_class"]):
-        cells = [_text(row[column.lower()]) for column in columns]
-        view.add_row(row["name"], *cells, *([_text(truth["per_class"][c]["iou"])] if truth else []))
-    view.add_section()
-    last = [_text(truth["mean_iou"])] if truth else []
-    view.add_row("mean", _text(block["mean_iou"]), _text(block["mean_dice"]), "", "", "", "", *last)
-    console = Console(width=100, color_system=None, markup=False)
-    with console.capture() as capture:
-        console.print(view)
-    return capture.get().rstrip()
+    rows = [[row["name"], *(_text(row[c.lower()]) for c in columns)] for row in block["per_class"]]
+    summary = ["mean", _text(block["mean_iou"]), _text(block["mean_dice"]), "", "", "", ""]
+    if truth is not None:
+        columns.append("true IoU")
+        for row, true in zip([*rows, summary], [*truth["per_class"], {"iou": truth["mean_iou"]}]):
+            row.append(_text(true["iou"]))
+    return tables.text(f"{split}, on known cells", ["class", *columns], rows, summary)
 
 
 def _batches(source: Source, batch_size: int) -> Iterator[list[Sample]]:
@@ -127,17 +123,17 @@ def _count(samples: list[Sample], predictions: np.ndarray, labels: LabelSpace) -
     masks = np.stack([sample.mask for sample in samples])
     annotated = np.stack([sample.annotated for sample in samples])
     known = metrics.count(targets.encode(masks, annotated, labels), predictions)
-    if any(sample.truth is None for sample in samples):
+    true = [k for k, sample in enumerate(samples) if sample.truth is not None]
+    if not true:
         return Evaluation(known, None)
-    full = targets.encode(
-        np.stack([sample.truth for sample in samples]), np.ones_like(annotated), labels
-    )
-    return Evaluation(known, metrics.count(full, predictions))
+    truths = np.stack([samples[k].truth for k in true])
+    full = targets.encode(truths, np.ones_like(annotated[true]), labels)
+    return Evaluation(known, metrics.count(full, predictions[true]))
 
 
 def _join(first: Evaluation, second: Evaluation) -> Evaluation:
-    both = first.truth is not None and second.truth is not None
-    truth = first.truth + second.truth if both else None
+    truths = [part.truth for part in (first, second) if part.truth is not None]
+    truth = sum(truths[1:], truths[0]) if truths else None
     return Evaluation(first.known + second.known, truth, first.examples + second.examples)
 
 

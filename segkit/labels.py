@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Mapping, Sequence
 
-MAX_CLASSES = 65_535  # ids fit a 16-bit PNG
+MAX_ID = 65_535  # of a 16-bit PNG
 
 
 @dataclass(frozen=True)
@@ -55,8 +55,10 @@ class LabelSpace:
         palette: Sequence[Sequence[int]] | None = None,
         coarse: Sequence[CoarseLabel | Mapping[str, Any]] = (),
     ):
-        if isinstance(names, str):
+        if not isinstance(names, (list, tuple)):
             raise ValueError(f"names must be a list of class names. Received: {names!r}.")
+        if not isinstance(exclusive, bool):
+            raise ValueError(f"exclusive must be true or false. Received: {exclusive!r}.")
         fields = {
             "names": tuple(names),
             "background": background,
@@ -113,17 +115,24 @@ class LabelSpace:
         if not isinstance(description, Mapping) or "names" not in description:
             raise ValueError(f"{origin} needs an object with the key 'names', a list of classes.")
         names = description["names"]
+        if not isinstance(names, (list, tuple)):
+            raise ValueError(f"{origin}: names must be a list of class names. Received: {names!r}.")
         if description.get("num_classes", len(names)) != len(names):
             raise ValueError(
                 f"{origin}: num_classes is {description['num_classes']}, "
                 f"but {len(names)} names are listed."
             )
-        options = {
+        if "background" not in description and description.get("exclusive", True):
+            raise ValueError(
+                f"{origin} must say which id is the background, what nobody outlined: "
+                '"background": 0, or null where every pixel was given a class of its own.'
+            )
+        options = {"background": None} | {
             key: description[key]
             for key in ("background", "ignore_index", "exclusive", "palette", "coarse")
             if key in description
         }
-        if options.get("palette") is not None:
+        if isinstance(options.get("palette"), (list, tuple)):
             # Some tools add the colour of the ignored pixels behind those of the classes.
             options["palette"] = options["palette"][: len(names)]
         try:
@@ -156,13 +165,18 @@ class LabelSpace:
 
     def _check(self) -> None:
         names, count = self.names, self.num_classes
-        if not 1 <= count <= MAX_CLASSES or not all(isinstance(n, str) and n for n in names):
+        if not 1 <= count <= MAX_ID or not all(isinstance(n, str) and n for n in names):
             raise ValueError(f"names must be non-empty strings, one a class. Received: {names!r}.")
         if len(set(names)) < count:
             twice = sorted({n for n in names if names.count(n) > 1})
             raise ValueError(f"Each class name may stand once. Twice: {', '.join(twice)}.")
         _check_id("background", self.background)
         _check_id("ignore_index", self.ignore_index)
+        if not self.exclusive and self.background is not None:
+            raise ValueError(
+                "Independent classes have no background: each is there or not. "
+                f"Received: background={self.background}. Pass background=None."
+            )
         if self.background is not None and self.background >= count:
             raise ValueError(
                 f"background must be one of the ids 0..{count - 1} or None. "
@@ -175,18 +189,23 @@ class LabelSpace:
             )
         taken = {self.ignore_index, *range(count)}
         for entry in self.coarse:
-            unknown = [member for member in entry.members if member not in names]
-            if unknown or len(entry.members) < 2 or entry.id in taken:
+            strangers = set(entry.members) - set(names)
+            twice = len(set(entry.members)) < max(len(entry.members), 2)
+            if strangers or twice or entry.id in taken or not entry.name or entry.name in names:
                 raise ValueError(
-                    f"A coarse label needs an id of its own and at least two of the classes "
+                    "A coarse label needs a name and an id of its own and at least two of the "
+                    f"classes "
                     f"({', '.join(names)}) as members. Received: {entry}."
                 )
             taken.add(entry.id)
 
 
 def _check_id(what: str, value: Any) -> None:
-    if value is not None and (isinstance(value, bool) or not isinstance(value, int) or value < 0):
-        raise ValueError(f"{what} must be a whole number from 0 on, or None. Received: {value!r}.")
+    right = isinstance(value, int) and not isinstance(value, bool) and 0 <= value <= MAX_ID
+    if value is not None and not right:
+        raise ValueError(
+            f"{what} must be a whole number from 0 to {MAX_ID}, or None. Received: {value!r}."
+        )
 
 
 def _coarse(entry: CoarseLabel | Mapping[str, Any]) -> CoarseLabel:
@@ -197,13 +216,20 @@ def _coarse(entry: CoarseLabel | Mapping[str, Any]) -> CoarseLabel:
             f"A coarse label has the keys name, id and members. Received: {', '.join(entry)}."
         )
     _check_id("The id of a coarse label", entry["id"])
+    if not isinstance(entry["members"], (list, tuple)):
+        raise ValueError(
+            f"members of a coarse label must be a list. Received: {entry['members']!r}."
+        )
     return CoarseLabel(entry["name"], entry["id"], tuple(entry["members"]))
 
 
 def _palette(palette, count: int, background: int | None) -> tuple[tuple[int, int, int], ...]:
     if palette is None:
         return tuple((0, 0, 0) if c == background else _circle(c) for c in range(count))
-    colors = tuple(tuple(int(v) for v in color) for color in palette)
+    try:
+        colors = tuple(tuple(int(v) for v in color) for color in palette)
+    except (TypeError, ValueError):
+        colors = ()
     if len(colors) != count or any(len(c) != 3 or not 0 <= min(c) <= max(c) < 256 for c in colors):
         raise ValueError(
             f"palette must list one (red, green, blue) in 0-255 for each of the {count} classes. "

@@ -33,11 +33,17 @@ def open_splits(config: DictConfig) -> dict[str, Source]:
     return {name: HiddenAnnotations(source, **missing) for name, source in splits.items()}
 
 
-def count(source: Source) -> ClassCounts:
-    """Counts the classes of a source on known cells, reading each sample once."""
-    samples = (source[i] for i in range(len(source)))
-    pairs = ((sample.mask, sample.annotated) for sample in samples)
-    return class_weights.count(pairs, None, source.labels)
+def count(source: Source, config: DictConfig) -> ClassCounts:
+    """Counts the classes of a source on known cells, reading each mask once.
+
+    Args:
+        source: one of the splits of `open_splits(config)`.
+        config: the node `data`. Where it says annotated=present, what is unknown is not taken to
+            be unknown at random.
+    """
+    pairs = (source.annotation(i) for i in range(len(source)))
+    at_random = config.get("annotated") != "present"
+    return class_weights.count(pairs, None, source.labels, at_random=at_random)
 
 
 def describe(name: str, source: Source, counts: ClassCounts) -> str:

@@ -38,7 +38,7 @@ def encode(masks: Any, annotated: Any, labels: LabelSpace) -> Any:
     Raises:
         ValueError: on a shape or dtype that does not fit, on an id that `labels` does not know,
             and if the background is declared unannotated. Inside a compiled graph, where values
-            are not there yet, the last two become `tf.debugging` assertions with the same words.
+            are not there yet, the last two become `tf.debugging` assertions.
     """
     xp = backend_of(masks)
     if xp is np:
@@ -48,13 +48,22 @@ def encode(masks: Any, annotated: Any, labels: LabelSpace) -> Any:
     unannotated = xp.logical_not(annotated)[:, None, None, :]
     if not labels.exclusive:
         return _independent(xp, masks if xp is np else xp.cast(masks, "int32"), unannotated, labels)
-    # The rules are applied once to every possible id, and each pixel looks its states up.
-    ids = np.arange(known_ids(labels)[-1] + 1, dtype="int32")
+    # The rules are applied once to every id there is, and each pixel looks its states up.
+    ids, row_of = _rows(labels)
     table = _exclusive(xp, ids[None, None], unannotated, labels)[:, 0]
     if xp is np:
-        return table[np.arange(len(masks))[:, None, None], masks]
-    rows = xp.cast(masks, "int32") + len(ids) * xp.arange(xp.shape(masks)[0])[:, None, None]
+        return table[np.arange(len(masks))[:, None, None], row_of[masks]]
+    images = xp.arange(xp.shape(masks)[0])[:, None, None]
+    rows = xp.take(row_of, xp.cast(masks, "int32"), axis=0) + len(ids) * images
     return xp.take(xp.reshape(table, (-1, labels.num_classes)), rows, axis=0)
+
+
+def _rows(labels: LabelSpace) -> tuple[np.ndarray, np.ndarray]:
+    """The known ids, and for each value up to the largest its place among them; -1 is none."""
+    ids = np.array(known_ids(labels), "int32")
+    row_of = np.full(ids[-1] + 1, -1, "int32")
+    row_of[ids] = np.arange(len(ids))
+    return ids, row_of
 
 
 def _exclusive(xp, masks, unannotated, labels: LabelSpace):
@@ -124,9 +133,9 @@ def _check_values(masks, annotated, labels: LabelSpace) -> None:
     if values is None:
         _assert_in_graph(masks, annotated, labels)
         return
-    known = _known_table(labels)
-    inside = values.size == 0 or (values.min() >= 0 and values.max() < len(known))
-    if not inside or not known[values].all():
+    _, row_of = _rows(labels)
+    inside = values.size == 0 or (values.min() >= 0 and values.max() < len(row_of))
+    if not inside or (row_of[values] < 0).any():
         stray = np.setdiff1d(values, known_ids(labels))
         raise ValueError(f"{_stray_text(labels)} Received: {stray[:10].tolist()}.")
     if labels.background is not None and not looked[:, labels.background].all():
@@ -141,12 +150,6 @@ def known_ids(labels: LabelSpace) -> list[int]:
     classes = range(labels.num_classes) if labels.exclusive else (0, 1)
     special = [] if labels.ignore_index is None else [labels.ignore_index]
     return sorted({*classes, *special, *(entry.id for entry in labels.coarse)})
-
-
-def _known_table(labels: LabelSpace) -> np.ndarray:
-    table = np.zeros(known_ids(labels)[-1] + 1, bool)
-    table[known_ids(labels)] = True
-    return table
 
 
 def _stray_text(labels: LabelSpace) -> str:
@@ -182,9 +185,9 @@ def _assert_in_graph(masks, annotated, labels: LabelSpace) -> None:
         return  # JAX has no assertions inside jit; encode outside it to have the values checked
     import tensorflow as tf
 
-    known, ids = _known_table(labels), tf.cast(masks, tf.int32)
-    inside = (ids >= 0) & (ids < len(known))
-    fits = inside & tf.gather(known, tf.where(inside, ids, 0))
+    (_, row_of), ids = _rows(labels), tf.cast(masks, tf.int32)
+    inside = (ids >= 0) & (ids < len(row_of))
+    fits = inside & (tf.gather(row_of, tf.where(inside, ids, 0)) >= 0)
     tf.debugging.Assert(tf.reduce_all(fits), [_stray_text(labels)])
     if labels.background is not None:
         looked = tf.reduce_all(annotated[:, labels.background])

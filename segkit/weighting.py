@@ -8,10 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from omegaconf import DictConfig
-from rich.console import Console
-from rich.table import Table
 
-from segkit import class_weights, sources
+from segkit import class_weights, sources, tables
 
 log = logging.getLogger(__name__)
 
@@ -28,8 +26,7 @@ def run(config: DictConfig) -> dict[str, Any]:
         {"images", "classes": [{"name", counts…}], "weights": {scheme: {class name: weight}}}, what
         the JSON file holds. One of the inner mappings is what `class_weights.values` takes.
     """
-    logging.captureWarnings(True)
-    counts = sources.count(sources.open_splits(config.data)["train"])
+    counts = sources.count(sources.open_splits(config.data)["train"], config.data)
     weights = {
         scheme.__name__: dict(zip(counts.names, scheme(counts).tolist())) for scheme in SCHEMES
     }
@@ -45,15 +42,12 @@ def run(config: DictConfig) -> dict[str, Any]:
 
 def table(result: dict[str, Any]) -> str:
     """The result of `run` as text, one row a class."""
-    view = Table(title=f"train: {result['images']:,} images", title_justify="left")
-    view.add_column("class")
-    for column in ("annotated", "with pixels", "unknown", "pixels", *result["weights"]):
-        view.add_column(column, justify="right")
-    for row in result["classes"]:
-        counts = [f"{row[key]:,}" for key in ("annotated", "present", "unknown", "pixels")]
-        factors = [f"{by_class[row['name']]:.4f}" for by_class in result["weights"].values()]
-        view.add_row(row["name"], *counts, *factors)
-    console = Console(width=100, color_system=None, markup=False)
-    with console.capture() as capture:
-        console.print(view)
-    return capture.get().rstrip()
+    counts = {"annotated": "annotated", "with pixels": "present", "unknown": "unknown"}
+    counts["pixels"] = "pixels"
+    rows = [
+        [row["name"], *(f"{row[key]:,}" for key in counts.values())]
+        + [f"{by_class[row['name']]:.4f}" for by_class in result["weights"].values()]
+        for row in result["classes"]
+    ]
+    title = f"train: {result['images']:,} images"
+    return tables.text(title, ["class", *counts, *result["weights"]], rows)

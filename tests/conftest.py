@@ -2,7 +2,6 @@
 
 import logging
 import os
-import sys
 from pathlib import Path
 
 import absl.logging
@@ -50,14 +49,10 @@ def hydra_off(monkeypatch):
     # is the file that pytest captures into.
     monkeypatch.setattr(absl.logging.PythonHandler, "close", logging.Handler.close)
     handlers, level = logging.root.handlers[:], logging.root.level
-    argv, variables = sys.argv, dict(os.environ)
     yield
     GlobalHydra.instance().clear()
     HydraConfig.instance().cfg = None
-    logging.captureWarnings(False)
     for handler in set(logging.root.handlers) - set(handlers):
         handler.close()
-    logging.root.handlers[:], sys.argv = handlers, argv
+    logging.root.handlers[:] = handlers
     logging.root.setLevel(level)
-    os.environ.clear()
-    os.environ.update(variables)

@@ -15,7 +15,8 @@ ROOT = Path(segkit.__file__).parent
 LAYERS = [
     {"contract"},
     {"labels"},
-    {"targets", "config"},
+    {"targets", "config", "tables", "environment"},
+    {"class_counts"},
     {"data", "synthetic", "models", "losses", "metrics", "class_weights", "callbacks", "report"},
     {"sources", "evaluation"},
     {"training", "synthesis", "weighting"},

@@ -24,7 +24,7 @@ def counts():
 def test_counts_by_hand(counts):
     assert counts.pixels.tolist() == [13, 4, 2]
     assert counts.images.tolist() == [2, 1, 1]
-    assert counts.image_pixels.tolist() == [19, 10, 9]
+    assert counts.image_pixels.tolist() == [20, 10, 10]
     assert counts.annotated_images.tolist() == [2, 2, 2]
     assert counts.annotated_pixels.tolist() == [19, 19, 19]
 
@@ -47,6 +47,17 @@ def test_unknown_cells_do_not_count():
     )
 
 
+def test_what_the_masks_show_says_nothing_about_the_rest():
+    """Ten outlined images, a in two of them, annotated read off the masks: nothing to correct."""
+    masks = np.zeros((10, 1, 10), int)
+    masks[:2, 0, :6] = 1
+    annotated = np.ones((10, 3), bool)
+    annotated[:, 1:] = masks.any((1, 2))[:, None] * [True, False]
+    counts = class_weights.count(masks, annotated, LABELS, at_random=False)
+    assert counts.pixels.tolist() == [88, 12, 0]
+    assert class_weights.count(masks, annotated, LABELS).pixels[0] == 88 - 48
+
+
 def test_streams_give_the_same(counts):
     masks = [np.array([[0] * 6 + [1] * 4]), np.array([[0] * 7 + [255] + [2] * 2])]
     annotated = [np.ones(3, bool)] * 2
@@ -61,7 +72,7 @@ def test_independent_classes():
     labels = LabelSpace(["organ", "tumour"], background=None, exclusive=False)
     planes = np.array([[[[1, 0], [1, 1], [0, 0], [255, 255]]]])
     counts = class_weights.count(planes, np.ones((1, 2), bool), labels)
-    assert counts.pixels.tolist() == [2, 1] and counts.image_pixels.tolist() == [3, 3]
+    assert counts.pixels.tolist() == [2, 1] and counts.image_pixels.tolist() == [4, 4]
 
 
 def test_nothing_to_count():
@@ -69,12 +80,14 @@ def test_nothing_to_count():
         class_weights.count([], [], LABELS)
     with pytest.raises(ValueError, match="shorter"):
         class_weights.count(np.zeros((2, 1, 1), int), np.ones((1, 3), bool), LABELS)
+    with pytest.raises(ValueError, match=r"ids of 3 classes.*Received: \[77\]"):
+        class_weights.count(np.full((1, 1, 1), 77), np.ones((1, 3), bool), LABELS)
 
 
 def test_schemes_by_hand(counts):
-    """f = 13/19, 4/10, 2/9: the median is 0.4."""
+    """f = 13/20, 4/10, 2/10: the median is 0.4."""
     median = class_weights.median_frequency(counts)
-    assert median == pytest.approx([0.4 * 19 / 13, 1.0, 0.4 * 9 / 2])
+    assert median == pytest.approx([0.4 * 20 / 13, 1.0, 2.0])
     assert class_weights.inverse_frequency(counts) == pytest.approx([19 / 39, 19 / 12, 19 / 6])
     assert class_weights.none(counts).tolist() == [1, 1, 1]
 

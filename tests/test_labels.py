@@ -50,17 +50,37 @@ def test_names_of_real_data_sets(real_data):
         ({"names": ["a", ""]}, "names must be non-empty strings.*Received: .'a', ''"),
         ({"names": ["a", "b", "a"]}, "Each class name may stand once. Twice: a"),
         ({"background": 3}, r"background must be one of the ids 0..2 or None. Received: 3"),
-        ({"background": -1}, "background must be a whole number from 0 on.*Received: -1"),
+        (
+            {"background": -1},
+            "background must be a whole number from 0 to 65535, or None. Received: -1",
+        ),
         ({"ignore_index": 1}, "ignore_index must not be the id of a class.*Received: 1.*'b'"),
         ({"ignore_index": 2.5}, "ignore_index must be a whole number.*Received: 2.5"),
         ({"palette": [[0, 0, 0]]}, "one .red, green, blue. in 0-255 for each of the 3 classes"),
         ({"palette": [[0, 0, 256]] * 3}, "palette must list one"),
         ({"coarse": [{"name": "x"}]}, "keys name, id and members. Received: name"),
-        ({"coarse": [{"name": "x", "id": 1, "members": ["a", "b"]}]}, "an id of its own"),
+        (
+            {"coarse": [{"name": "x", "id": 1, "members": ["a", "b"]}]},
+            "a name and an id of its own",
+        ),
         (
             {"coarse": [{"name": "x", "id": 9, "members": ["a", "z"]}]},
             "at least two of the classes",
         ),
+        (
+            {"coarse": [{"name": "x", "id": 9, "members": ["a", "a"]}]},
+            "at least two of the classes",
+        ),
+        (
+            {"coarse": [{"name": "a", "id": 9, "members": ["a", "b"]}]},
+            "a name and an id of its own",
+        ),
+        ({"coarse": [{"name": "x", "id": 9, "members": "ab"}]}, "must be a list. Received: 'ab'"),
+        ({"coarse": [{"name": "x", "id": 70000, "members": ["a", "b"]}]}, "0 to 65535"),
+        ({"names": {"0": "a"}}, "names must be a list"),
+        ({"exclusive": "no"}, "exclusive must be true or false. Received: 'no'"),
+        ({"exclusive": False}, "Independent classes have no background.*Pass background=None"),
+        ({"palette": {"a": 1}}, "palette must list one"),
     ],
 )
 def test_what_does_not_fit_is_named(change, words):
@@ -86,6 +106,12 @@ def test_bad_files_are_named(tmp_path):
     path.write_text(json.dumps({"names": ["a"], "num_classes": 2}))
     with pytest.raises(ValueError, match="num_classes is 2, but 1 names"):
         LabelSpace.from_json(path)
-    path.write_text(json.dumps({"names": ["a", "a"]}))
+    path.write_text(json.dumps({"names": ["a", "b"]}))
+    with pytest.raises(ValueError, match="classes.json must say which id is the background"):
+        LabelSpace.from_json(path)
+    path.write_text(json.dumps({"names": 5}))
+    with pytest.raises(ValueError, match="classes.json: names must be a list.*Received: 5"):
+        LabelSpace.from_json(path)
+    path.write_text(json.dumps({"names": ["a", "a"], "background": 0}))
     with pytest.raises(ValueError, match="classes.json: Each class name"):
         LabelSpace.from_json(path)

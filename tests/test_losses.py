@@ -109,6 +109,8 @@ def test_ignored_pixels_have_no_say(cls, batch):
         values(cls, target, changed.astype("float32")), values(cls, target, logits), rtol=1e-6
     )
     assert (gradient(make(cls), target, logits)[ignored] == 0).all()
+    broken = np.where(ignored[..., None], np.float32("nan"), logits)
+    np.testing.assert_array_equal(values(cls, target, broken), values(cls, target, logits))
 
 
 @every_loss
@@ -219,6 +221,8 @@ def test_bad_calls(cls, batch):
         make(cls)(target.astype("uint8"), logits)
     with pytest.raises(ValueError, match=r"one shape.*target \(4, 6, 5\), logits \(4, 6, 5, 4\)"):
         make(cls)(target[..., 0], logits)
+    with pytest.raises(ValueError, match=r"one sample_weight an image.*shape \(4, 6, 5\)"):
+        make(cls)(target, logits, sample_weight=np.ones((4, 6, 5)))
     with pytest.raises(ValueError, match="2 class_weights for 4 classes"):
         make(cls, class_weights=[1, 2])(target, logits)
 
@@ -236,7 +240,7 @@ def test_other_bad_arguments():
         losses.SoftDice(class_weights=[0, 0])
     with pytest.raises(ValueError, match="adds losses of segkit. Received: .'mse'"):
         losses.WeightedSum(["mse"])
-    with pytest.raises(ValueError, match="one weight a loss, 2 here. Received: .1.0"):
+    with pytest.raises(ValueError, match="one finite weight a loss, 2 here. Received: .1.0"):
         losses.WeightedSum(both_terms(), weights=[1])
 
 

@@ -86,6 +86,11 @@ def test_wrong_shapes_are_named(batch):
         metrics.count(target, logits.argmax(-1)[:, :3])
 
 
+def test_predictions_outside_the_classes_are_named(batch):
+    with pytest.raises(ValueError, match="predicted ids from 0 to 3. Received: 0 to 255"):
+        metrics.count(batch[0], np.where(batch[1].argmax(-1) == 3, 255, 0))
+
+
 def test_mean_iou_while_training_is_the_same(batch, labels):
     target, logits = batch
     metric = metrics.MeanIoU(labels.names)

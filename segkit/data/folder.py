@@ -82,16 +82,17 @@ class Folder:
     def __getitem__(self, index: int) -> Sample:
         pair = self._pairs[index]
         image = read_image(pair.image)
-        mask, present = self._read_ids(pair, pair.mask, image.shape[:2])
-        annotated = self._annotated_in(index, present)
-        if (present & ~annotated).any():
-            self._warn([self._contradiction(pair, present & ~annotated)])
+        mask, annotated = self._annotation(index, image.shape[:2])
         truth = None
         if pair.truth is not None:
             truth = self._fitted(self._read_ids(pair, pair.truth, image.shape[:2])[0])
         if self._size is not None:
             image = fit_image(image, self._size, self._fit)
-        return Sample(image, self._fitted(mask), annotated, truth, pair.name)
+        return Sample(image, mask, annotated, truth, pair.name)
+
+    def annotation(self, index: int) -> tuple[np.ndarray, np.ndarray]:
+        """Mask and annotated of sample `index`, without decoding its image."""
+        return self._annotation(index, image_size(self._pairs[index].image))
 
     def validate(self) -> None:
         """Reads every mask once, and the header of every image.
@@ -120,6 +121,14 @@ class Folder:
             raise ValueError(f"{len(problems)} of {len(self)} images cannot be used:\n{listed}")
         if contradictions:
             self._warn(contradictions)
+
+    def _annotation(self, index: int, size: tuple[int, int]) -> tuple[np.ndarray, np.ndarray]:
+        pair = self._pairs[index]
+        mask, present = self._read_ids(pair, pair.mask, size)
+        annotated = self._annotated_in(index, present)
+        if (present & ~annotated).any():
+            self._warn([self._contradiction(pair, present & ~annotated)])
+        return self._fitted(mask), annotated
 
     def _read_ids(
         self, pair: Pair, path: Path, size: tuple[int, int]

@@ -44,6 +44,7 @@ class SegmentationLoss(keras.losses.Loss):
         # Before Keras casts the target to float and hides what it was.
         if hasattr(y_true, "dtype") and hasattr(y_pred, "shape"):
             require_target(y_true, y_pred, type(self).__name__)
+        _check_sample_weight(sample_weight, type(self).__name__)
         return super().__call__(y_true, y_pred, sample_weight)
 
     def call(self, y_true: Any, y_pred: Any) -> Any:
@@ -59,6 +60,8 @@ class SegmentationLoss(keras.losses.Loss):
         require_target(target, logits, type(self).__name__)
         if keras.backend.standardize_dtype(logits.dtype) != "float64":
             logits = ops.cast(logits, "float32")
+        # Where nothing is known, not even a NaN of the model may reach the sums.
+        logits = ops.where(judged_pixels(target)[..., None], logits, 0)
         return self.shares(target, logits)
 
     def shares(self, target: Any, logits: Any) -> Any:
@@ -79,6 +82,15 @@ class SegmentationLoss(keras.losses.Loss):
                 "classes. Give one weight a class, in the order of the ids, background included."
             )
         return ops.convert_to_tensor(self.class_weights, dtype=dtype)
+
+
+def _check_sample_weight(weight: Any, who: str) -> None:
+    shape = tuple(getattr(weight, "shape", ()))
+    if len(shape) > 1 and any(size != 1 for size in shape[1:]):
+        raise ValueError(
+            f"{who} takes one sample_weight an image, (B,). Received: shape {shape}. To leave "
+            "pixels out, give them the ignore_index in the mask (UNKNOWN in the target)."
+        )
 
 
 def labels_of(target: Any, dtype: Any) -> Any:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any, Sequence
 
 import keras
@@ -28,8 +29,10 @@ class BCEDice(SegmentationLoss):
     with s the sigmoid of the logits, t = [target = 1], k = [target not UNKNOWN], N the judged
     pixels of the image, and v the weight of the pixel: that of its label (mean over its labels, if
     classes overlap), 1 without one. Unknown cells have no say, and an unknown class of an image
-    costs 0. Dividing by N C, not by the number of known cells, keeps the pull of one known cell
-    the same whatever else is known. Range: from 0 up.
+    costs 0; but the background is labelled wherever nobody outlined anything, so where classes
+    exclude each other this loss is naive about the background. Dividing by N C, not by the
+    number of known cells, keeps the pull of one known cell the same whatever else is known.
+    Range: from 0 up.
 
     Args:
         class_weights: weights of the pixels by their class; None = 1 each.
@@ -101,9 +104,10 @@ class WeightedSum(SegmentationLoss):
             raise ValueError(f"WeightedSum adds losses of segkit. Received: {terms!r}.")
         self.losses = [self._weighted(term) for term in terms]
         self.weights = [1.0] * len(self.losses) if weights is None else list(map(float, weights))
-        if len(self.weights) != len(self.losses):
+        finite = all(map(math.isfinite, self.weights))
+        if len(self.weights) != len(self.losses) or not finite:
             raise ValueError(
-                f"WeightedSum needs one weight a loss, {len(self.losses)} here. "
+                f"WeightedSum needs one finite weight a loss, {len(self.losses)} here. "
                 f"Received: {self.weights}."
             )
 

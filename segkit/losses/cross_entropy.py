@@ -147,6 +147,5 @@ class MarginalCrossEntropy(SegmentationLoss):
 def _owners(target: Any, possible: Any) -> Any:
     """To which classes a pixel's term belongs: its label, or else its candidates in equal parts."""
     labels = labels_of(target, possible.dtype)
-    labelled = ops.sum(labels, axis=-1, keepdims=True)
-    count = ops.maximum(ops.sum(possible, axis=-1, keepdims=True), 1)
-    return ops.where(labelled > 0, labels, possible / count)
+    owners = ops.where(ops.sum(labels, axis=-1, keepdims=True) > 0, labels, possible)
+    return owners / ops.maximum(ops.sum(owners, axis=-1, keepdims=True), 1)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any, Sequence
 
 import keras
@@ -12,7 +13,7 @@ from segkit.losses.base import SegmentationLoss, judged_of, labels_of
 
 def check_smooth(smooth: float, who: str) -> float:
     """Returns `smooth` if it is a positive number of pixels; a ValueError if it is not."""
-    if not smooth > 0:
+    if not (smooth > 0 and math.isfinite(smooth)):
         raise ValueError(f"{who} needs smooth > 0 pixels. Received: {smooth!r}.")
     return smooth
 

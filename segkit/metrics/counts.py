@@ -128,6 +128,11 @@ def count(target: np.ndarray, prediction: np.ndarray) -> Counts:
     """
     classes = target.shape[-1]
     prediction = np.asarray(prediction)
+    if prediction.size and not 0 <= prediction.min() <= prediction.max() < classes:
+        raise ValueError(
+            f"metrics.count needs predicted ids from 0 to {classes - 1}. "
+            f"Received: {prediction.min()} to {prediction.max()}."
+        )
     predicted = prediction[..., None] == np.arange(classes)
     require_target(target, predicted, "metrics.count")
     right, wrong, missed, known = cell_counts(target, predicted)

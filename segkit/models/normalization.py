@@ -15,14 +15,17 @@ class BatchNormalization(keras.layers.BatchNormalization):
 
     over batch, height and width of (B, H, W, K). Statistics are float32 whatever the activations
     are; Keras' own layer rounds them to bfloat16 and takes several passes over the data. The
-    weights are the same, so saved models fit either. Other backends use Keras' code.
+    weights are the same, so saved models fit either. Other backends and options use Keras' code.
 
     Differs from Keras: the moving variance takes the unbiased estimate, N / (N - 1) times the
     variance of the batch.
     """
 
     def call(self, inputs: Any, training: bool | None = None, mask: Any = None) -> Any:
-        if keras.backend.backend() != "tensorflow" or mask is not None:
+        plain = self.scale and self.center and not self.synchronized and mask is None
+        last = self.axis in (-1, 3) and len(inputs.shape) == 4
+        kernel = keras.backend.standardize_dtype(inputs.dtype) in ("float16", "bfloat16", "float32")
+        if keras.backend.backend() != "tensorflow" or not (plain and last and kernel):
             return super().call(inputs, training=training, mask=mask)
         import tensorflow as tf
 

@@ -7,6 +7,7 @@ from typing import Any
 import keras
 from keras import layers, ops
 
+from segkit.contract import whole_number
 from segkit.models.normalization import BatchNormalization
 
 NORMALIZATIONS = ("batch", "none")
@@ -49,8 +50,7 @@ def unet(
         ("filters", filters, 1),
         ("depth", depth, 0),
     ):
-        if isinstance(value, bool) or not isinstance(value, int) or value < least:
-            raise ValueError(f"unet needs {what} >= {least}, a whole number. Received: {value!r}.")
+        whole_number(what, value, least)
     if len(input_shape) != 3 or not input_shape[-1]:
         raise ValueError(
             f"unet needs input_shape (H, W, K) with a number of channels K; H and W may be None. "

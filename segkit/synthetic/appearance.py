@@ -9,7 +9,7 @@ from statistics import NormalDist
 import cv2
 import numpy as np
 
-from segkit.synthetic import streams
+from segkit.contract import share
 
 _GREY = 128  # stands for 0 where a signed field is kept in uint8
 _UNIT = 32  # grey levels that one standard deviation takes in the table of noise
@@ -54,7 +54,7 @@ class Appearance:
     levels: dict[str, float] = field(init=False, repr=False, compare=False)
 
     def __post_init__(self):
-        streams.share("difficulty", self.difficulty)
+        share("difficulty", self.difficulty)
         if self.channels not in (1, 3):
             raise ValueError(
                 f"channels must be 1 (grey) or 3 (colour). Received: {self.channels!r}."

@@ -8,7 +8,7 @@ from typing import Mapping, Sequence
 
 import numpy as np
 
-from segkit.synthetic import streams
+from segkit.contract import share, whole_number
 from segkit.synthetic.shapes import SHAPES, Shape, article_shapes
 
 LAYOUTS = ("random", "article")
@@ -112,7 +112,7 @@ def count_range(name: str, value: Sequence[int], least: int = 0) -> tuple[int, i
         ValueError: unless there are two whole numbers with least <= fewest <= most.
     """
     try:
-        low, high = (streams.whole_number(name, v, least) for v in value)
+        low, high = (whole_number(name, v, least) for v in value)
         if low <= high:
             return low, high
     except (TypeError, ValueError):
@@ -137,12 +137,12 @@ def _size(value: Sequence[float]) -> tuple[float, float]:
 
 def _probabilities(presence: float | Mapping[str, float]) -> dict[str, float]:
     if not isinstance(presence, Mapping):
-        return dict.fromkeys(SHAPES, streams.share("presence", presence))
+        return dict.fromkeys(SHAPES, share("presence", presence))
     strange = [str(name) for name in presence if name not in SHAPES]
     if strange:
         raise ValueError(
             f"presence is one number, or one by class name ({', '.join(SHAPES)}). "
             f"Received: {', '.join(strange)}."
         )
-    given = {name: streams.share(f"presence[{name}]", value) for name, value in presence.items()}
+    given = {name: share(f"presence[{name}]", value) for name, value in presence.items()}
     return dict.fromkeys(SHAPES, Layout.presence) | given

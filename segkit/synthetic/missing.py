@@ -6,7 +6,7 @@ from typing import Mapping
 
 import numpy as np
 
-from segkit.contract import Sample, Source, shape_text
+from segkit.contract import Sample, Source, shape_text, share, whole_number
 from segkit.labels import LabelSpace
 from segkit.synthetic import streams
 
@@ -51,7 +51,7 @@ def hide(
     """
     masks = np.asarray(masks)
     rates = class_rates(rate, labels)
-    seed = streams.whole_number("seed", seed)
+    seed = whole_number("seed", seed)
     _check_masks(masks, labels)
     count = len(masks)
     known = _known(annotated, count, labels)
@@ -89,8 +89,8 @@ class HiddenAnnotations:
     ):
         self.source = source
         self.labels = source.labels
-        self.seed = streams.whole_number("seed", seed)
-        self.groups = streams.whole_number("groups", groups)
+        self.seed = whole_number("seed", seed)
+        self.groups = whole_number("groups", groups)
         self.rates = class_rates(rate, self.labels)
         self._by_source = hidden_by_source(self.rates, self.groups, self.seed)
 
@@ -101,15 +101,26 @@ class HiddenAnnotations:
         return len(self.source)
 
     def __getitem__(self, index: int) -> Sample:
-        """Sample `index` with a reduced mask and `annotated`; `truth` is the full mask."""
+        """Sample `index` with a reduced mask and `annotated`.
+
+        `truth` is the full mask; None if the source had gaps there itself and knows no truth.
+        """
         index = streams.position(index, len(self), "This source")
         sample = self.source[index]
         hidden = self.hidden(index)
+        whole = np.asarray(sample.annotated, bool).all()
         return sample._replace(
             mask=erase(sample.mask[None], hidden[None], self.labels)[0],
             annotated=np.asarray(sample.annotated, bool) & ~hidden,
-            truth=sample.mask if sample.truth is None else sample.truth,
+            truth=sample.mask if sample.truth is None and whole else sample.truth,
         )
+
+    def annotation(self, index: int) -> tuple[np.ndarray, np.ndarray]:
+        """The reduced mask and `annotated` of sample `index`, without its image."""
+        index = streams.position(index, len(self), "This source")
+        mask, annotated = self.source.annotation(index)
+        hidden = self.hidden(index)
+        return erase(mask[None], hidden[None], self.labels)[0], annotated & ~hidden
 
     def hidden(self, index: int) -> np.ndarray:
         """bool (C,): the classes hidden in image `index`, without reading the image."""
@@ -138,7 +149,7 @@ def class_rates(rate: float | Mapping[str, float], labels: LabelSpace) -> np.nda
                 f"Received: {name!r}. Background is what is left when classes are hidden, and "
                 "cannot be hidden itself."
             )
-        rates[labels.index(name)] = streams.share(f"rate of {name!r}", value)
+        rates[labels.index(name)] = share(f"rate of {name!r}", value)
     return rates
 
 

@@ -8,7 +8,7 @@ from typing import Any, Mapping, Sequence
 import cv2
 import numpy as np
 
-from segkit.contract import Sample
+from segkit.contract import Sample, whole_number
 from segkit.labels import LabelSpace
 from segkit.synthetic import distractors as strangers
 from segkit.synthetic import shapes, streams
@@ -60,10 +60,10 @@ class Scenes:
         split: str = "",
     ):
         self.labels = LabelSpace(["background", *SHAPES])
-        self.count = streams.whole_number("count", count)
-        self.height = streams.whole_number("height", height, least=1)
-        self.width = streams.whole_number("width", width, least=1)
-        self.seed = streams.whole_number("seed", seed)
+        self.count = whole_number("count", count)
+        self.height = whole_number("height", height, least=1)
+        self.width = whole_number("width", width, least=1)
+        self.seed = whole_number("seed", seed)
         self.split = str(split)
         self.layout = Layout(layout, presence, objects, size, rotation)
         self.appearance = Appearance(difficulty, channels)
@@ -85,6 +85,22 @@ class Scenes:
         index = streams.position(index, self.count, "This set of scenes")
         rng = streams.generator(self.seed, "scenes", self.split, index)
         things = self._things(rng)
+        canvas, mask = self._draw(things)
+        return Sample(
+            image=self.appearance.render(canvas, len(things), rng),
+            mask=mask,
+            annotated=np.ones(self.labels.num_classes, bool),
+            name=f"scene_{index:06d}",
+        )
+
+    def annotation(self, index: int) -> tuple[np.ndarray, np.ndarray]:
+        """Mask and annotated of scene `index`, without rendering its image."""
+        index = streams.position(index, self.count, "This set of scenes")
+        things = self._things(streams.generator(self.seed, "scenes", self.split, index))
+        return self._draw(things)[1], np.ones(self.labels.num_classes, bool)
+
+    def _draw(self, things: list[Shape]) -> tuple[np.ndarray, np.ndarray]:
+        """Which thing is on top, numbered from 1, and the mask; both uint8 (H, W)."""
         canvas = np.zeros((self.height, self.width), np.uint8)
         ids = np.zeros(256, np.uint8)
         # The article's places lie on whole pixels, where `paint` may settle a tie otherwise.
@@ -95,12 +111,7 @@ class Scenes:
                 ids[k] = 1 + SHAPES.index(thing.kind)
             else:
                 strangers.paint(canvas, thing, k)
-        return Sample(
-            image=self.appearance.render(canvas, len(things), rng),
-            mask=cv2.LUT(canvas, ids),
-            annotated=np.ones(self.labels.num_classes, bool),
-            name=f"scene_{index:06d}",
-        )
+        return canvas, cv2.LUT(canvas, ids)
 
     def _things(self, rng: np.random.Generator) -> list[Shape]:
         """Objects and distractors, from the lowest to the one on top."""

@@ -13,6 +13,7 @@ from typing import NamedTuple, Sequence
 import numpy as np
 from skimage import draw
 
+from segkit.contract import whole_number
 from segkit.synthetic import streams
 
 SHAPES = ("ellipse", "rectangle", "circle")  # id mask: 1, 2, 3; 0 is the background
@@ -54,9 +55,9 @@ def article(n: int, height: int, width: int, seed: int = 0) -> np.ndarray:
 
     Differs: today's `draw.disk` stands for the `draw.circle` of 2018.
     """
-    n, seed = streams.whole_number("n", n), streams.whole_number("seed", seed)
-    height = streams.whole_number("height", height, least=1)
-    width = streams.whole_number("width", width, least=1)
+    n, seed = whole_number("n", n), whole_number("seed", seed)
+    height = whole_number("height", height, least=1)
+    width = whole_number("width", width, least=1)
     planes = np.zeros((n, len(SHAPES), height, width), np.uint8)
     for i in range(n):
         placed = article_shapes(height, width, streams.generator(seed, "scenes", "", i))

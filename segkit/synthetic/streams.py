@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import numbers
 import operator
 import zlib
 
@@ -21,35 +20,6 @@ def generator(seed: int, *address: int | str) -> np.random.Generator:
     words = [seed, *words]
     # The same stream either way; an array saves SeedSequence the walk through a list.
     return np.random.default_rng(np.array(words, np.uint32) if max(words) < 2**32 else words)
-
-
-def whole_number(name: str, value: int, least: int = 0) -> int:
-    """`value` as an int.
-
-    Raises:
-        ValueError: if it is no whole number from `least` on.
-    """
-    try:
-        number = operator.index(value)
-    except TypeError:
-        number = least - 1
-    if isinstance(value, (bool, np.bool_)) or number < least:
-        raise ValueError(f"{name} must be a whole number from {least} on. Received: {value!r}.")
-    return number
-
-
-def share(name: str, value: float) -> float:
-    """`value` as a float.
-
-    Raises:
-        ValueError: if it is no number from 0 to 1.
-    """
-    number = isinstance(value, (numbers.Real, np.number)) and not isinstance(
-        value, (bool, np.bool_)
-    )
-    if not number or not 0 <= value <= 1:
-        raise ValueError(f"{name} must be a number from 0 to 1. Received: {value!r}.")
-    return float(value)
 
 
 def position(index: int, count: int, what: str) -> int:

@@ -1,0 +1,223 @@
+"""`segkit train` end to end: what it writes, that it repeats, what happens when disturbed."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import keras
+import numpy as np
+import pandas as pd
+import pytest
+import yaml
+
+from segkit import callbacks, report, training
+from segkit.config import compose
+from segkit.labels import LabelSpace
+
+# Half a minute a run, most of it for building graphs.
+TINY = [
+    "data=article",
+    "data.sizes={train: 24, val: 8}",
+    "data.height=32",
+    "data.width=32",
+    "model.filters=4",
+    "model.depth=2",
+    "trainer.epochs=2",
+    "trainer.batch_size=8",
+    "trainer.gallery=3",
+    "callbacks.tensorboard=null",
+]
+
+
+def train(folder, *overrides):
+    return training.run(compose("train", [f"output={folder}", *TINY, *overrides]))
+
+
+@pytest.fixture(scope="module")
+def run_folder(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("run")
+    score = train(folder, "data.missing.rate=0.3")
+    return folder, score
+
+
+def test_the_run_folder_holds_what_it_should(run_folder):
+    folder, score = run_folder
+    files = "config.yaml history.csv metrics.json model.keras labels.json environment.json"
+    files += " report.html coverage.json class_weights.json gallery/gallery.json"
+    assert [name for name in files.split() if not (folder / name).is_file()] == []
+    config = yaml.safe_load((folder / "config.yaml").read_text())
+    assert config["data"]["missing"]["rate"] == 0.3 and config["data"]["seed"] == 0
+    assert LabelSpace.from_json(folder / "labels.json").names[1] == "ellipse"
+    assert json.loads((folder / "metrics.json").read_text())["val"]["mean_iou"] == score
+    assert json.loads((folder / "environment.json").read_text())["best_epoch"] in (1, 2)
+
+
+def test_every_log_carries_every_class(run_folder):
+    history = pd.read_csv(run_folder[0] / "history.csv")
+    assert len(history) == 2
+    for name in ("background", "ellipse", "rectangle", "circle"):
+        assert {f"{p}{k}_{name}" for p in ("", "val_") for k in ("iou", "loss")} <= set(history)
+    shares = history[[c for c in history if c.startswith("loss_")]].sum(axis=1)
+    np.testing.assert_allclose(shares, history["loss"], rtol=1e-4)
+
+
+def test_scores_on_known_cells_and_against_the_truth(run_folder):
+    blocks = json.loads((run_folder[0] / "metrics.json").read_text())
+    assert set(blocks) == {"val", "val/truth"}
+    for block in blocks.values():
+        assert {"mean_iou", "mean_dice", "per_class", "confusion"} == set(block)
+        keys = {"name", "iou", "dice", "precision", "recall", "images", "pixels"}
+        assert all(set(row) == keys for row in block["per_class"])
+    known, full = (blocks[key]["per_class"][1]["images"] for key in ("val", "val/truth"))
+    assert known < full == 8
+
+
+def test_the_model_and_the_report_open_again(run_folder):
+    folder, _ = run_folder
+    model = keras.models.load_model(folder / "model.keras")
+    assert model(np.zeros((1, 20, 30, 3), "float32")).shape == (1, 20, 30, 4)
+    page = (folder / "report.html").read_text()
+    assert report.write(folder).read_text() == page
+    assert "rectangle" in page and "http://" not in page.replace("http://www.w3.org", "")
+
+
+def test_nothing_hidden_has_no_second_block(tmp_path):
+    train(tmp_path, "data.missing.rate=0", "trainer.epochs=1")
+    assert set(json.loads((tmp_path / "metrics.json").read_text())) == {"val"}
+
+
+def test_the_same_seed_gives_the_same_history_digit_for_digit(run_folder, tmp_path):
+    train(tmp_path / "again", "data.missing.rate=0.3")
+    again = (tmp_path / "again/history.csv").read_bytes()
+    assert again == (run_folder[0] / "history.csv").read_bytes()
+    train(tmp_path / "other", "data.missing.rate=0.3", "seed=1")
+    assert (tmp_path / "other/history.csv").read_bytes() != again
+
+
+def test_gated_is_plain_digit_for_digit_when_nothing_is_missing(tmp_path):
+    for loss in ("cross_entropy", "gated_cross_entropy"):
+        train(tmp_path / loss, "data.missing.rate=0", f"loss={loss}")
+    plain, gated = (
+        (tmp_path / loss / "history.csv").read_bytes()
+        for loss in ("cross_entropy", "gated_cross_entropy")
+    )
+    assert plain == gated
+
+
+@pytest.mark.parametrize(
+    "overrides",
+    [
+        ["loss=cross_entropy_dice", "class_weights=median_frequency"],
+        ["loss=bce_dice", "class_weights=fixed", "class_weights.values=[1,2,2,2]"],
+        ["loss=gated_cross_entropy", "class_weights=inverse_frequency", "data.missing.groups=3"],
+        ["loss=soft_dice", "optimizer=sgd", "schedule=constant", "augment=none"],
+        ["model=unet_small", "model.depth=1", "trainer.precision=bfloat16"],
+        ["callbacks.best_model=null", "callbacks.early_stopping=null", "trainer.gallery=0"],
+        ["callbacks.tensorboard._target_=keras.callbacks.TensorBoard", "data.sizes.val=1"],
+    ],
+)
+def test_choices_combine(tmp_path, overrides):
+    tensorboard = "callbacks.tensorboard=null"
+    kept = [o for o in TINY if "tensorboard" not in str(overrides) or o != tensorboard]
+    config = compose("train", [f"output={tmp_path}", *kept, *overrides, "trainer.epochs=1"])
+    training.run(config)
+    assert (tmp_path / "report.html").is_file() and (tmp_path / "model.keras").is_file()
+    assert (tmp_path / "tensorboard").is_dir() == ("tensorboard" in str(overrides))
+
+
+def test_partial_aware_training_sees_what_naive_training_unlearns(tmp_path):
+    """The article's layout, half of the annotations hidden, same steps: the reason for segkit."""
+    learn = ["data.sizes={train: 240, val: 24}", "model.filters=8", "trainer.epochs=12"]
+    learn += ["data.difficulty=0.0", "data.presence=1.0", "optimizer.learning_rate=0.004"]
+    scores = {}
+    for loss in ("cross_entropy", "marginal_cross_entropy"):
+        train(tmp_path / loss, *learn, f"loss={loss}")
+        blocks = json.loads((tmp_path / loss / "metrics.json").read_text())
+        scores[loss] = blocks["val/truth"]["mean_iou"]
+    assert scores["marginal_cross_entropy"] > 0.85
+    assert scores["cross_entropy"] < scores["marginal_cross_entropy"] - 0.25
+
+
+def test_ctrl_c_stops_keeps_the_best_model_and_says_where(tmp_path):
+    many = ["trainer.epochs=500", "data.sizes.train=64"]
+    command = [sys.executable, "-m", "segkit.cli", "train", f"output={tmp_path}", *TINY, *many]
+    run = subprocess.Popen(command, stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    wait_for(lambda: (tmp_path / "model.keras").exists(), run)
+    run.send_signal(signal.SIGINT)
+    out, err = run.communicate(timeout=60)
+    assert run.returncode == 130
+    assert "Stopped by Ctrl-C. The best model, of epoch" in out + err
+    assert f"{tmp_path}/model.keras" in out + err and "Traceback" not in out + err
+    model = keras.models.load_model(tmp_path / "model.keras")
+    assert np.isfinite(np.asarray(model(np.zeros((1, 8, 8, 3), "float32")))).all()
+
+
+def test_a_kill_leaves_a_whole_model(tmp_path):
+    command = [sys.executable, "-m", "segkit.cli", "train", f"output={tmp_path}", *TINY]
+    run = subprocess.Popen([*command, "trainer.epochs=500"], stdout=subprocess.DEVNULL)
+    wait_for(lambda: (tmp_path / "model.keras").exists(), run)
+    run.kill()
+    run.wait(timeout=60)
+    keras.models.load_model(tmp_path / "model.keras")
+    assert len(pd.read_csv(tmp_path / "history.csv")) >= 1
+
+
+def wait_for(condition, run, seconds=240):
+    end = time.monotonic() + seconds
+    while not condition():
+        assert run.poll() is None, "the run ended by itself"
+        assert time.monotonic() < end, "the run did not get that far"
+        time.sleep(0.05)
+
+
+class Recorder(keras.Model):
+    """Stands for a model that can be saved, or not."""
+
+    full = False
+
+    def save(self, path):
+        if self.full:
+            raise OSError(28, os.strerror(28))
+        path.write_text("weights")
+
+
+def best_model(tmp_path, **options):
+    callback = callbacks.BestModel(tmp_path / "model.keras", **options)
+    callback.set_model(Recorder())
+    return callback
+
+
+def test_the_best_model_is_the_one_kept(tmp_path):
+    callback = best_model(tmp_path)
+    for epoch, score in enumerate([0.2, 0.5, 0.4, float("nan")]):
+        callback.on_epoch_end(epoch, {"val_mean_iou": score})
+    assert callback.epoch == 1 and callback.best == 0.5
+
+
+def test_without_evidence_the_latest_model_is_kept_and_said(tmp_path, caplog):
+    callback = best_model(tmp_path)
+    for epoch in range(3):
+        callback.on_epoch_end(epoch, {"val_mean_iou": float("nan")})
+    assert callback.epoch == 2 and len(caplog.records) == 1
+    assert "val_mean_iou cannot be measured" in caplog.text
+
+
+def test_a_full_disk_keeps_the_model_there_was(tmp_path):
+    callback = best_model(tmp_path)
+    callback.on_epoch_end(0, {"val_mean_iou": 0.2})
+    callback.model.full = True
+    with pytest.raises(OSError, match="No space left.*the model of epoch 1 is kept. Free some"):
+        callback.on_epoch_end(1, {"val_mean_iou": 0.3})
+    assert (tmp_path / "model.keras").read_text() == "weights"
+    assert [path.name for path in tmp_path.iterdir()] == ["model.keras"]
+
+
+def test_a_loss_that_is_not_a_number_ends_training():
+    callback = callbacks.StopOnNaN()
+    callback.on_epoch_begin(2)
+    callback.on_train_batch_end(0, {"loss": 1.0})
+    with pytest.raises(ValueError, match="loss is nan at epoch 3, batch 8.*lower optimizer.learn"):
+        callback.on_train_batch_end(7, {"loss": np.float32("nan")})
