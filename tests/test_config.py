@@ -7,20 +7,22 @@ import pytest
 from omegaconf import OmegaConf
 
 import segkit.conf
-from segkit import class_weights, config
+from segkit import class_weights
 from segkit.config import build, check_targets, compose
+from segkit.labels import LabelSpace
 
 ROOT = Path(next(iter(segkit.conf.__path__)))
 FILES = sorted(path for path in ROOT.glob("*/*.yaml") if path.parent.name != "hydra")
-VALUES = {
-    "data": {"folder": ["data.root=somewhere"]},
-    "class_weights": {"fixed": ["+class_weights.values=[1,1,1,1]"]},
-}
+CAMVID = "sky building pole road pavement tree sign_symbol fence car pedestrian bicyclist".split()
+FIXED = {"fixed": (list("abcd"), [1, 2, 3, 4]), "camvid": (CAMVID, None)}
+
+
+def space(names):
+    return LabelSpace(names)
+
 
 # What a target is called with, beyond what its file says.
-COUNTS = class_weights.count(
-    np.zeros((1, 2, 2), int), np.ones((1, 4), bool), segkit.labels.LabelSpace(list("abcd"))
-)
+COUNTS = class_weights.count(np.zeros((1, 2, 2), int), np.ones((1, 4), bool), space(list("abcd")))
 ARGUMENTS = {
     "model": {"num_classes": 3},
     "class_weights": {"counts": COUNTS},
@@ -38,8 +40,13 @@ def test_every_choice_composes_and_says_what_it_is(path):
     if group in ("data", "trainer", "experiment", "callbacks"):
         check_targets(OmegaConf.to_container(node[group], resolve=True) if group in node else {})
         return
-    if choice in ("fixed", "camvid"):
-        pytest.skip("needs values that fit the classes; built in test_class_weights.py")
+    if group == "class_weights" and choice in FIXED:
+        names, values = FIXED[choice]
+        node.class_weights["values"] = values or node.class_weights["values"]
+        everything = np.ones((1, len(names)), bool)
+        counts = class_weights.count(np.arange(len(names))[None, None], everything, space(names))
+        assert build(node.class_weights, counts=counts).shape == (len(names),)
+        return
     with np.errstate(all="ignore"):
         if group == "class_weights" and choice != "none":
             with pytest.warns(UserWarning, match="No labelled pixel"):

@@ -293,3 +293,23 @@ def test_bce_dice_unknown_cells_have_no_say(batch):
     target, logits = batch
     moved = gradient(losses.BCEDice(), target, logits)
     assert (moved[target == UNKNOWN] == 0).all() and (moved[target != UNKNOWN] != 0).any()
+
+
+def test_source_4_a_lagging_class_cannot_hide_in_the_total():
+    """The asker's puzzle: five classes, weights 1, 1, 1, 1, 1000, and a total that falls to nothing
+    while the fifth class is never found. Its share of the loss shows it."""
+    target = np.zeros((1, 16, 16, 5), "int8")
+    target[..., 0] = 1
+    target[0, :8, :8] = np.eye(5, dtype="int8")[1]
+    target[0, 8, 8] = np.eye(5, dtype="int8")[4]
+    untrained = np.zeros(target.shape, "float32")
+    trained = 8.0 * (2 * target.astype("float32") - 1)
+    trained[0, 8, 8] = 8.0 * (2 * np.eye(5)[0] - 1)  # the one pixel of class 4 taken for class 0
+    plain = losses.BCEDice(reduction=None)
+    assert plain(target, trained)[0] < 0.2 * plain(target, untrained)[0]
+    shares = np.asarray(plain.per_class(target, trained))[0]
+    assert shares.argmax() == 4 and shares[4] > 0.5 * shares.sum()
+    weighted = losses.BCEDice(class_weights=[1, 1, 1, 1, 1000], reduction=None)
+    assert weighted(target, trained)[0] > 10 * plain(target, trained)[0]
+    twin = reference.bce_dice(target, trained, [1, 1, 1, 1, 1000])
+    assert float(weighted(target, trained)[0]) == pytest.approx(twin[0], rel=1e-5)
