@@ -21,6 +21,7 @@ _ROOMS = (
     "losses",
     "metrics",
     "models",
+    "palette",
     "report",
     "sources",
     "synthesis",

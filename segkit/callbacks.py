@@ -54,8 +54,11 @@ class Progress(keras.callbacks.Callback):
         self.close()
         log.info("epoch %s  %s", self.of, self._line(logs or {}))
 
+    def on_train_end(self, logs: dict[str, Any] | None = None) -> None:
+        self.close()
+
     def close(self) -> None:
-        """Takes the bar off the terminal; also needed where training ended in the middle."""
+        """Takes the bar off the terminal."""
         if self.task is not None:
             self.bar.remove_task(self.task)
             self.bar.stop()
@@ -73,7 +76,7 @@ class Progress(keras.callbacks.Callback):
             better = mean > self.best
             self.best = max(mean, self.best)
             parts.append(f"mean IoU {mean:.4f}{' *' if better else '  '}")
-            parts.append(f"worst {worst.removeprefix(prefix)} {classes[worst]:.4f}")
+            parts.append(f"worst {worst.removeprefix(prefix)[:30]} {classes[worst]:.4f}")
         return "  ".join(parts)
 
 

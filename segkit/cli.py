@@ -33,7 +33,8 @@ examples:
   segkit train loss=cross_entropy trainer.epochs=5   change a choice or a number
   segkit train -m loss=cross_entropy,marginal_cross_entropy seed=0,1,2   a sweep
 
-segkit VERB --help shows the keys of a verb and the choices there are.
+segkit VERB --help shows the choices there are and the keys of those that are made;
+segkit train data=folder --help, those of your own data.
 """
 
 
@@ -75,13 +76,27 @@ def _run(verb: str, overrides: list[str]) -> int:
         try:
             app(_task(verb))()
         except KeyboardInterrupt:
-            return 130
-        except (HydraException, OmegaConfBaseException, ValueError, OSError) as error:
+            return _stopped(verb)
+        except (HydraException, OmegaConfBaseException, OSError, _Failed) as error:
             if full_errors:
                 raise
             print(f"segkit {verb}: {_explain(error)}", file=sys.stderr)
             return 1
+        except Exception as error:
+            # Ctrl-C while Hydra starts comes out as whatever it stumbled over.
+            if isinstance(error.__context__, KeyboardInterrupt):
+                return _stopped(verb)
+            raise
         return 0
+
+
+def _stopped(verb: str) -> int:
+    print(f"segkit {verb}: stopped by Ctrl-C", file=sys.stderr)
+    return 130
+
+
+class _Failed(BaseException):
+    """A mistake of the user's, on its way past Hydra, which would talk about jobs first."""
 
 
 @contextlib.contextmanager
@@ -109,16 +124,20 @@ def _surroundings(argv: list[str]) -> Iterator[None]:
 def _task(verb: str):
     def task(config):
         from hydra.core.hydra_config import HydraConfig
+        from omegaconf.errors import OmegaConfBaseException
 
         hydra_config = HydraConfig.get()
         if hydra_config.runtime.choices["hydra"] == "run":
             config.output = hydra_config.runtime.output_dir  # one a job, in a sweep
         elif hydra_config.mode.name == "MULTIRUN":
-            raise ValueError("this verb does one thing at a time; leave -m out.")
+            raise _Failed(ValueError("this verb does one thing at a time; leave -m out."))
         # Imported here, behind Hydra's own answers: --help need not wait for TensorFlow.
         with _without_start_up_notes():
             module = importlib.import_module(VERBS[verb][0])
-        return module.run(config)
+        try:
+            return module.run(config)
+        except (OmegaConfBaseException, ValueError, OSError) as error:
+            raise _Failed(error) from error
 
     return task
 
@@ -135,7 +154,7 @@ def _without_start_up_notes() -> Iterator[None]:
         os.dup2(notes.fileno(), 2)
         try:
             yield
-        except BaseException:
+        except Exception:
             os.dup2(real, 2)
             notes.seek(0)
             sys.stderr.write(notes.read().decode(errors="replace"))
@@ -145,18 +164,24 @@ def _without_start_up_notes() -> Iterator[None]:
             os.close(real)
 
 
-def _explain(error: Exception) -> str:
+def _explain(error: BaseException) -> str:
     """The words of an error, and for an unknown key the keys there are."""
     from omegaconf.errors import ConfigAttributeError, ConfigKeyError, MissingMandatoryValue
 
+    if isinstance(error, _Failed):
+        error = error.args[0]
+    if isinstance(error, MissingMandatoryValue):
+        return f"{error.full_key} has no value yet. Give it one: {error.full_key}=VALUE."
+    if type(error).__name__ == "OverrideParseException":
+        key = error.override.partition("=")[0]
+        return f"cannot read {error.override!r}. Quote values like this: \"{key}='a b=c'\"."
+    if isinstance(error, OSError) and error.strerror and error.filename:
+        return f"{error.filename}: {error.strerror}. Name another place, or mend this one."
     cause: BaseException | None = error
     while cause is not None and not isinstance(cause, (ConfigAttributeError, ConfigKeyError)):
         cause = cause.__cause__
-    text = str(error).partition("\nConfig search path:")[0].strip()
-    if isinstance(error, MissingMandatoryValue):
-        return f"{error.full_key} has no value yet. Give it one: {error.full_key}=VALUE."
     if cause is None or cause.parent_node is None:
-        return text
+        return str(error).partition("\nConfig search path:")[0].strip()
     keys = sorted(map(str, cause.parent_node.keys()))
     near = difflib.get_close_matches(str(cause.key), keys, n=1)
     hint = f" Did you mean {near[0]!r}?" if near else ""

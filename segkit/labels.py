@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import colorsys
 import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Mapping, Sequence
+
+from segkit.palette import Palette, checked
 
 MAX_ID = 65_535  # of a 16-bit PNG
 
@@ -43,7 +44,7 @@ class LabelSpace:
     background: int | None = 0
     ignore_index: int | None = 255
     exclusive: bool = True
-    palette: tuple[tuple[int, int, int], ...] | None = None
+    palette: Palette | None = None
     coarse: tuple[CoarseLabel, ...] = ()
 
     def __init__(
@@ -64,7 +65,7 @@ class LabelSpace:
             "background": background,
             "ignore_index": ignore_index,
             "exclusive": exclusive,
-            "palette": _palette(palette, len(tuple(names)), background),
+            "palette": checked(palette, len(names), background),
             "coarse": tuple(_coarse(entry) for entry in coarse),
         }
         for field, value in fields.items():
@@ -167,6 +168,17 @@ class LabelSpace:
         names, count = self.names, self.num_classes
         if not 1 <= count <= MAX_ID or not all(isinstance(n, str) and n for n in names):
             raise ValueError(f"names must be non-empty strings, one a class. Received: {names!r}.")
+        if self.exclusive and count < 2:
+            raise ValueError(
+                f"Classes that exclude each other are at least two. Received: {names!r}. "
+                "Add the background to the names."
+            )
+        odd = [n for n in names if n != n.strip() or n == "*" or not n.isprintable() or ";" in n]
+        if odd:
+            raise ValueError(
+                "Class names may not hold ; or line breaks, begin or end with spaces, or be * "
+                f"(annotations.csv could not name them). Received: {odd!r}."
+            )
         if len(set(names)) < count:
             twice = sorted({n for n in names if names.count(n) > 1})
             raise ValueError(f"Each class name may stand once. Twice: {', '.join(twice)}.")
@@ -175,7 +187,7 @@ class LabelSpace:
         if not self.exclusive and self.background is not None:
             raise ValueError(
                 "Independent classes have no background: each is there or not. "
-                f"Received: background={self.background}. Pass background=None."
+                f"Received: background={self.background}. Pass background=None (null in JSON)."
             )
         if self.background is not None and self.background >= count:
             raise ValueError(
@@ -187,15 +199,18 @@ class LabelSpace:
                 f"ignore_index must not be the id of a class (0..{count - 1}). "
                 f"Received: {self.ignore_index}, which is {names[self.ignore_index]!r}."
             )
-        taken = {self.ignore_index, *range(count)}
+        self._check_coarse()
+
+    def _check_coarse(self) -> None:
+        names = self.names
+        taken = {self.ignore_index, *range(self.num_classes)}
         for entry in self.coarse:
             strangers = set(entry.members) - set(names)
             twice = len(set(entry.members)) < max(len(entry.members), 2)
             if strangers or twice or entry.id in taken or not entry.name or entry.name in names:
                 raise ValueError(
                     "A coarse label needs a name and an id of its own and at least two of the "
-                    f"classes "
-                    f"({', '.join(names)}) as members. Received: {entry}."
+                    f"classes ({', '.join(names)}) as members. Received: {entry}."
                 )
             taken.add(entry.id)
 
@@ -221,24 +236,3 @@ def _coarse(entry: CoarseLabel | Mapping[str, Any]) -> CoarseLabel:
             f"members of a coarse label must be a list. Received: {entry['members']!r}."
         )
     return CoarseLabel(entry["name"], entry["id"], tuple(entry["members"]))
-
-
-def _palette(palette, count: int, background: int | None) -> tuple[tuple[int, int, int], ...]:
-    if palette is None:
-        return tuple((0, 0, 0) if c == background else _circle(c) for c in range(count))
-    try:
-        colors = tuple(tuple(int(v) for v in color) for color in palette)
-    except (TypeError, ValueError):
-        colors = ()
-    if len(colors) != count or any(len(c) != 3 or not 0 <= min(c) <= max(c) < 256 for c in colors):
-        raise ValueError(
-            f"palette must list one (red, green, blue) in 0-255 for each of the {count} classes. "
-            f"Received: {palette!r}."
-        )
-    return colors
-
-
-def _circle(c: int) -> tuple[int, int, int]:
-    # Steps of the golden angle: neighbours in the list are far apart in hue, however many.
-    red, green, blue = colorsys.hsv_to_rgb((0.02 + c * 0.61803398875) % 1.0, 0.75, 0.95)
-    return round(255 * red), round(255 * green), round(255 * blue)

@@ -12,6 +12,7 @@ from segkit import class_weights
 from segkit.class_weights import ClassCounts
 from segkit.config import build
 from segkit.contract import Source
+from segkit.data.folder import Folder
 from segkit.synthetic.missing import HiddenAnnotations
 
 
@@ -28,6 +29,9 @@ def open_splits(config: DictConfig) -> dict[str, Source]:
     options = dict(OmegaConf.to_container(config, resolve=True, throw_on_missing=True))
     missing = options.pop("missing", None)
     splits: Mapping[str, Source] = build(options)
+    for source in splits.values():
+        if isinstance(source, Folder):
+            source.validate()  # names every damaged mask now, not one a night
     if not missing or not _hides(missing["rate"]):
         return dict(splits)
     return {name: HiddenAnnotations(source, **missing) for name, source in splits.items()}

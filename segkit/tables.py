@@ -7,6 +7,8 @@ from typing import Sequence
 from rich.console import Console
 from rich.table import Table
 
+LONGEST_NAME = 40  # characters
+
 
 def text(
     title: str, columns: Sequence[str], rows: Sequence[Sequence[str]], summary: Sequence[str] = ()
@@ -21,7 +23,11 @@ def text(
     """
     view = Table(title=title, title_justify="left")
     for number, column in enumerate(columns):
-        view.add_column(column, justify="right" if number else "left", no_wrap=True)
+        (
+            view.add_column(column, justify="right", no_wrap=True)
+            if number
+            else view.add_column(column, no_wrap=True, max_width=LONGEST_NAME, overflow="ellipsis")
+        )
     for row in rows:
         view.add_row(*row)
     if summary:

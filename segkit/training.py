@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import logging
 import re
@@ -15,11 +16,12 @@ import tensorflow as tf
 from omegaconf import DictConfig, OmegaConf
 
 from segkit import class_weights, environment, evaluation, metrics, report, sources
-from segkit.callbacks import BestModel, Progress
+from segkit.callbacks import BestModel
 from segkit.class_weights import ClassCounts
 from segkit.config import build
 from segkit.contract import Source, whole_number
 from segkit.data.pipeline import batches, steps
+from segkit.labels import LabelSpace
 
 log = logging.getLogger(__name__)
 
@@ -43,11 +45,11 @@ def run(config: DictConfig) -> float | None:
     splits = sources.open_splits(config.data)
     counts = _count(splits, config.data)
     weights = _weigh(config.class_weights, counts["train"], folder)
-    OmegaConf.save(config, folder / "config.yaml", resolve=True)
-    splits["train"].labels.to_json(folder / "labels.json")
-    _write(folder / "coverage.json", {name: part.to_dict() for name, part in counts.items()})
     model = assemble(config, splits["train"], weights)
     callbacks, kept = _callbacks(config)
+    splits["train"].labels.to_json(folder / "labels.json")
+    _write(folder / "coverage.json", {name: part.to_dict() for name, part in counts.items()})
+    OmegaConf.save(config, folder / "config.yaml", resolve=True)  # from here on it is a run
     try:
         fit(config, model, splits, callbacks)
         blocks = _evaluate(config, kept.filepath, splits["val"], folder)
@@ -78,6 +80,7 @@ def prepare(seed: int, precision: str) -> str:
             f"trainer.precision must be auto, {' or '.join(PRECISIONS)}. Received: {precision!r}."
         )
     keras.backend.clear_session()
+    tf.get_logger().setLevel("ERROR")  # its warnings are about the traces of other models
     tf.config.experimental.enable_op_determinism()
     keras.utils.set_random_seed(seed)
     keras.config.set_dtype_policy(PRECISIONS[precision])
@@ -135,23 +138,25 @@ def fit(
             shuffle=False,  # the batches come in the order of their epoch already
             verbose=0,
         )
-    except tf.errors.OpError as error:
-        # What Python raised inside tf.data arrives wrapped in notes on graph nodes.
-        found = re.search(r"\w*(?:Error|Exception): (.*?)(?:\nTraceback|\n\n)", error.message, re.S)
-        if found is None:
-            raise
-        raise ValueError(found.group(1).strip()) from error
-    finally:
+    except BaseException as error:
         for callback in callbacks:
-            if isinstance(callback, Progress):
-                callback.close()
+            with contextlib.suppress(Exception):  # of one that had not begun
+                callback.on_train_end()  # closes its files, and takes the bar off the terminal
+        # What Python raised inside tf.data arrives wrapped in notes on graph nodes.
+        wrapped = r"\w*(?:Error|Exception): (.*?)(?:\nTraceback|\n\n)"
+        found = re.search(wrapped, getattr(error, "message", ""), re.S)
+        if isinstance(error, tf.errors.OpError) and found is not None:
+            raise ValueError(found.group(1).strip()) from error
+        raise
 
 
 def _new_folder(path: str) -> Path:
     folder = sources.make_folder(path)
     if (folder / "config.yaml").exists():
+        state = "" if (folder / "metrics.json").exists() else ", one that did not finish"
         raise FileExistsError(
-            f"{folder} holds a run already. Choose another folder with output=DIR, or delete it."
+            f"{folder} holds a run already{state}. Choose another folder with output=DIR, or "
+            "delete it."
         )
     return folder
 
@@ -177,7 +182,23 @@ def _count(splits: dict[str, Source], config: DictConfig) -> dict[str, ClassCoun
     for name in ("train", "val"):
         counts[name] = sources.count(splits[name], config)
         log.info(sources.describe(name, splits[name], counts[name]))
+    _require_something_to_learn(splits["train"].labels, counts["train"])
     return counts
+
+
+def _require_something_to_learn(labels: LabelSpace, counts: ClassCounts) -> None:
+    empty = [c for c in labels.foreground if not counts.pixels[c]]
+    if len(empty) == len(labels.foreground):
+        raise ValueError(
+            "There is nothing to learn: no class but the background has a labelled pixel in an "
+            "image where it was annotated. Look at annotations.csv, data.annotated and "
+            "data.missing.rate."
+        )
+    for c in empty:
+        state = (
+            "has no pixel where it was annotated" if counts.annotated_images[c] else "is unknown"
+        )
+        log.warning("%s %s in all training images: it cannot be learnt.", labels.names[c], state)
 
 
 def _weigh(node: DictConfig, counts: ClassCounts, folder: Path) -> np.ndarray:

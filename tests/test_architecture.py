@@ -13,7 +13,7 @@ ROOT = Path(segkit.__file__).parent
 
 # From the ground up. Units of one layer do not import each other, except among the workshops.
 LAYERS = [
-    {"contract"},
+    {"contract", "palette"},
     {"labels"},
     {"targets", "config", "tables", "environment"},
     {"class_counts"},

@@ -133,6 +133,6 @@ def test_what_is_not_there_is_named(tmp_path):
     folder_data.classes(tmp_path)
     with pytest.raises(ValueError, match="at least 2 images.*a.png.*val_fraction=0"):
         splits(tmp_path)
-    folder_data.classes(tmp_path, exclusive=False)
+    folder_data.classes(tmp_path, exclusive=False, background=None)
     with pytest.raises(ValueError, match="exclude each other.*exclusive=False"):
         splits(tmp_path, val_fraction=0)

@@ -47,6 +47,9 @@ def test_names_of_real_data_sets(real_data):
     [
         ({"names": "cell"}, "names must be a list.*Received: 'cell'"),
         ({"names": []}, "names must be non-empty strings"),
+        ({"names": ["a"], "background": None}, "at least two. Received: .'a'"),
+        ({"names": ["a", "b;c", "*", " d"]}, r"may not hold ; .*Received: .'b;c', '\*', ' d'"),
+        ({"names": ["a", "b\n"]}, "line breaks"),
         ({"names": ["a", ""]}, "names must be non-empty strings.*Received: .'a', ''"),
         ({"names": ["a", "b", "a"]}, "Each class name may stand once. Twice: a"),
         ({"background": 3}, r"background must be one of the ids 0..2 or None. Received: 3"),

@@ -57,7 +57,7 @@ def test_curves_leave_out_columns_without_values():
 
 def test_curves_mark_the_best_epoch_and_spell_out_no_class_name():
     history = [{"epoch": n + 1.0, "val_mean_iou": 0.1 * n, "val_iou_a$b": 0.5} for n in range(3)]
-    charts = plots.learning_curves(history, LabelSpace(["a$b"]))
+    charts = plots.learning_curves(history, LabelSpace(["a$b", "c"]))
     assert [chart["title"] for chart in charts] == ["Mean IoU", "IoU per class, validation"]
     for chart in charts:
         picture = base64.b64decode(chart["light"].partition(",")[2]).decode()

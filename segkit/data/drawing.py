@@ -19,7 +19,7 @@ def with_val(pairs: dict[str, list[Pair]], fraction: float, seed: int) -> dict[s
     if len(whole) < 2:
         raise ValueError(
             f"Splitting needs at least 2 images. Received: {whole[0].image} alone. "
-            "Add images, or set val_fraction=0."
+            "Add images, bring a folder val/, or set val_fraction=0."
         )
     count = min(max(1, round(fraction * len(whole))), len(whole) - 1)
     val = drawn(whole, count, f"val:{seed}")
