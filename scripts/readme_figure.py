@@ -33,12 +33,12 @@ def main(naive: Path, aware: Path, output: Path, number: int = 0) -> None:
         given[_hatch(given.shape[:2]) & (_read(aware, item["mask"]) == labels.background)] = 150
     panels = {
         "image": _read(aware, item["image"]),
-        "what the annotator left\n(hatched: nobody looked for\n" + ", ".join(unknown) + ")": given,
-        "trained on that with\ncross-entropy": _paint(naive, item["prediction"], labels),
-        "trained on that with\nsegkit's default": _paint(aware, item["prediction"], labels),
+        "annotated; hatched: nobody\nlooked for " + ", ".join(unknown): given,
+        "learnt from that with\ncross-entropy": _paint(naive, item["prediction"], labels),
+        "learnt from that with\nsegkit's default": _paint(aware, item["prediction"], labels),
         "truth": _paint(aware, item["truth"], labels),
     }
-    figure, axes = plt.subplots(1, len(panels), figsize=(10, 2.9), layout="constrained")
+    figure, axes = plt.subplots(1, len(panels), figsize=(10, 2.8), layout="constrained")
     for axis, (title, picture) in zip(axes, panels.items()):
         axis.imshow(picture, interpolation="nearest")
         axis.set_title(title, fontsize=9)

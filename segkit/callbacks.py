@@ -44,7 +44,9 @@ class Progress(keras.callbacks.Callback):
         self.of = f"{epoch + 1:>{len(str(self.params['epochs']))}}/{self.params['epochs']}"
         if self.bar.console.is_terminal:
             self.bar.start()
-            self.task = self.bar.add_task(f"epoch {self.of}", total=self.params["steps"], loss="")
+            self.task = self.bar.add_task(
+                f"epoch {self.of}", total=self.params["steps"], loss="starting"
+            )
 
     def on_train_batch_end(self, batch: int, logs: dict[str, Any] | None = None) -> None:
         if self.task is not None:

@@ -173,7 +173,7 @@ class LabelSpace:
                 f"Classes that exclude each other are at least two. Received: {names!r}. "
                 "Add the background to the names."
             )
-        odd = [n for n in names if n != n.strip() or n == "*" or not n.isprintable() or ";" in n]
+        odd = [n for n in names if n != n.strip() or n == "*" or ";" in n or min(n) < " "]
         if odd:
             raise ValueError(
                 "Class names may not hold ; or line breaks, begin or end with spaces, or be * "

@@ -21,7 +21,7 @@ HOSTILE = (
     "<script>window.hacked = 1</script>",
     '"><img src=x onerror="window.hacked = 1">',
     'O\'Brien & "co" </script><script>window.hacked=1</script> {{ 7 * 7 }} 🫁 \u202egnissim',
-    "very long " * 12,
+    ("very long " * 12).strip(),
 )
 EPOCHS = 24
 

@@ -84,17 +84,7 @@ def parse_annotated(text: str, labels: LabelSpace, origin: str) -> np.ndarray:
 
 
 def format_annotated(annotated: np.ndarray, labels: LabelSpace) -> str:
-    """bool (C,) -> what `parse_annotated` reads.
-
-    Raises:
-        ValueError: if a class name cannot be told apart in such a list.
-    """
-    for name in labels.names:
-        if SEPARATOR in name or name in (ALL, "") or name != name.strip():
-            raise ValueError(
-                f"In {FILE_NAME} a class name may not be {ALL!r}, hold {SEPARATOR!r}, or begin or "
-                f"end with a space. Received: {name!r}."
-            )
+    """bool (C,) -> what `parse_annotated` reads; `LabelSpace` keeps the names apart."""
     if all(annotated[c] for c in labels.foreground):
         return ALL
     return SEPARATOR.join(labels.names[c] for c in labels.foreground if annotated[c])
