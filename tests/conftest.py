@@ -2,6 +2,7 @@
 
 import logging
 import os
+import sys
 from pathlib import Path
 
 import absl.logging
@@ -40,6 +41,14 @@ def real_data():
     if not root:
         pytest.skip("SEGKIT_DATA does not name the folder with the real data sets")
     return Path(root)
+
+
+@pytest.fixture(autouse=True)
+def float32_again():
+    """Training sets the precision for the whole process."""
+    yield
+    if "keras" in sys.modules:
+        sys.modules["keras"].config.set_dtype_policy("float32")
 
 
 @pytest.fixture
