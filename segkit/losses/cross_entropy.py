@@ -78,9 +78,9 @@ class GatedCrossEntropy(SegmentationLoss):
     with p the softmax of the logits and N the judged pixels of the image, gated ones included.
     Nothing missing: equals `CrossEntropy` bit for bit. Range: from 0 up.
 
-    The gate opens only after the model prefers the class, which it learns only if
+    The gate opens only after the model prefers the class, which it is sure to learn only if
     a w_c > (1 - a) w_0, with a the share of the images with class c in which c was annotated.
-    Below that the loss ends where the naive one does; class weights move the bound.
+    Below that the loss may end where the naive one does; class weights move the bound.
 
     Args:
         class_weights: w, one a class; None = 1 each.
