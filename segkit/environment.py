@@ -30,7 +30,7 @@ def describe(started: float, precision: str, best_epoch: int | None) -> dict[str
         "cores": os.cpu_count(),
         "gpus": [device.name for device in tf.config.list_physical_devices("GPU")],
         "precision": precision,
-        "command": shlex.join(sys.argv),
+        "command": " ".join([sys.argv[0], *map(shlex.quote, sys.argv[1:])]),
         "started": time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(started)),
         "seconds": round(time.time() - started, 1),
         "best_epoch": best_epoch,
