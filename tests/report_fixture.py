@@ -47,7 +47,7 @@ def write_run(
     coverage = {split: _coverage(scenes, labels, n) for split, n in (("train", 40), ("val", 1))}
     rows = coverage["train"]["classes"]
     weights = [
-        {"name": row["name"], "pixels": row["pixels"], "images": row["annotated"]}
+        {"name": row["name"], "pixels": row["pixels"], "present": row["annotated"]}
         | {"image_pixels": row["annotated"] * size**2, "weight": round(1 / (1 + n), 4)}
         for n, row in enumerate(rows)
     ]

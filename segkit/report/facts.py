@@ -165,11 +165,8 @@ def _confusion_row(names: list[str], c: int, counts: list[int]) -> dict[str, Any
 
 def weights(recorded: Mapping[str, Any]) -> dict[str, Any]:
     """Class weights with the counts behind them, and each weight as a share of the largest."""
-    keys = ("name", "pixels", "image_pixels", "weight", "in_loss")
-    rows = [
-        {key: row.get(key) for key in keys} | {"images": row.get("images", row.get("present"))}
-        for row in recorded.get("classes", [])
-    ]
+    keys = ("name", "pixels", "present", "image_pixels", "weight", "in_loss")
+    rows = [{key: row.get(key) for key in keys} for row in recorded.get("classes", [])]
     largest = max((row["weight"] or 0 for row in rows), default=0)
     for row in rows:
         row["share"] = (row["weight"] or 0) / largest if largest else 0
