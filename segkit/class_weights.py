@@ -18,6 +18,7 @@ from segkit.class_counts import ClassCounts, count
 __all__ = [
     "ClassCounts",
     "count",
+    "effective_number",
     "fixed",
     "inverse_frequency",
     "median_frequency",
@@ -52,6 +53,34 @@ def inverse_frequency(counts: ClassCounts) -> np.ndarray:
     """
     share = counts.pixels / np.maximum(counts.annotated_pixels, 1)
     return _inverse(counts, share, lambda present: 1 / len(counts.names))
+
+
+def effective_number(counts: ClassCounts, beta: float = 0.999) -> np.ndarray:
+    """Weights by the effective number of images of a class, in which further ones add ever less.
+
+        w_c = (1 - beta) / (1 - beta^n_c), scaled to a mean of 1 over the classes that occur
+        n_c = expected_images[c] = images[c] / annotated_images[c] * total_images
+
+    n_c counts images, not pixels: pixels of one object are near-copies of each other, and at their
+    numbers 1 - beta^n_c is 1 for any beta in use, so that all weights would be equal. Images that
+    nobody looked at for c hold it as often as the others do, so n_c does not shrink with the
+    annotations (see `ClassCounts.expected_images` for annotations that are not missing at
+    random). How large a class is does not enter: with every class in most images this is mild.
+
+    Args:
+        counts: of the training data.
+        beta: in [0, 1). 0: all classes alike; towards 1: in inverse proportion to n_c. Beyond
+            about 1 / (1 - beta) images, more of them change little.
+
+    Raises:
+        ValueError: if beta is outside [0, 1).
+
+    Ref: Cui et al. 2019, arXiv:1901.05555. Differs: n_c (there, samples of one class each); the
+    mean weight is 1 over the classes that occur.
+    """
+    if not 0 <= beta < 1:
+        raise ValueError(f"beta must be from 0 to below 1. Received: {beta!r}. For example 0.999.")
+    return _inverse(counts, 1 - beta**counts.expected_images, lambda e: len(e) / (1 / e).sum())
 
 
 def fixed(

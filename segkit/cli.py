@@ -185,7 +185,8 @@ def _explain(error: BaseException) -> str:
     keys = sorted(map(str, cause.parent_node.keys()))
     near = difflib.get_close_matches(str(cause.key), keys, n=1)
     hint = f" Did you mean {near[0]!r}?" if near else ""
-    return f"there is no key {cause.full_key!r}.{hint} The keys there: {', '.join(keys)}."
+    there = f"The keys there: {', '.join(keys)}." if keys else "There are none yet."
+    return f"there is no key {cause.full_key!r}.{hint} {there} A new one takes a plus: +KEY=VALUE."
 
 
 if __name__ == "__main__":

@@ -111,7 +111,8 @@ def _allowed(target: Any) -> Any:
         # Where it is defined is what counts: `segkit.config.hydra` starts well, too.
         home = str(getattr(found, "__module__", ""))
         room = any(f"{home}.".startswith(f"segkit.{name}.") for name in ROOMS)
-        if room and home not in CLOSED and (inspect.isclass(found) or inspect.isfunction(found)):
+        closed = any(f"{home}.".startswith(f"{name}.") for name in CLOSED)
+        if room and not closed and (inspect.isclass(found) or inspect.isfunction(found)):
             return found
         raise refusal
     kinds = tuple(_locate(f"{package}.{kind}") for kind in KINDS[package])

@@ -14,7 +14,7 @@ from PIL import Image
 from segkit import metrics, tables, targets
 from segkit.contract import Sample, Source
 from segkit.labels import LabelSpace
-from segkit.metrics import Counts
+from segkit.metrics import Bounds, Counts
 
 
 @dataclass
@@ -23,23 +23,38 @@ class Evaluation:
 
     known: counts on known cells.
     truth: counts against the full truth, over the images that have one; None if none has.
+    bounds: over all that the unknown cells may turn out to be; None if nobody asked.
     examples: samples to show, each with its predicted ids (H, W).
     """
 
     known: Counts
     truth: Counts | None
+    bounds: Bounds | None = None
     examples: list[tuple[Sample, np.ndarray]] = field(default_factory=list)
 
     def to_dict(self, split: str, labels: LabelSpace) -> dict[str, Any]:
-        """The blocks of `metrics.json`: SPLIT, and SPLIT/truth where the truth is known."""
+        """The blocks of `metrics.json`: SPLIT, and SPLIT/truth where the truth is known.
+
+        With bounds, SPLIT also has `mean_iou_bounds`, and each class in it `iou_bounds`.
+        """
         blocks = {split: self.known.to_dict(labels.names)}
+        if self.bounds is not None:
+            found = self.bounds.to_dict()
+            blocks[split]["mean_iou_bounds"] = found["mean_iou_bounds"]
+            for row, pair in zip(blocks[split]["per_class"], found["iou_bounds"]):
+                row["iou_bounds"] = pair
         if self.truth is not None:
             blocks[f"{split}/truth"] = self.truth.to_dict(labels.names)
         return blocks
 
 
 def evaluate(
-    model: keras.Model, source: Source, batch_size: int = 16, examples: int = 0
+    model: keras.Model,
+    source: Source,
+    batch_size: int = 16,
+    examples: int = 0,
+    *,
+    bounds: bool = False,
 ) -> Evaluation:
     """Predicts every image of a source and counts what is right, class by class.
 
@@ -48,6 +63,7 @@ def evaluate(
         source: what to predict; images of one size share a batch, others get one of their own.
         batch_size: images a batch, at most.
         examples: how many samples to return with their prediction, spread evenly.
+        bounds: True also bounds the scores over all that the unknown cells may turn out to be.
 
     Raises:
         ValueError: if the source is empty.
@@ -59,7 +75,7 @@ def evaluate(
     for samples in _batches(source, batch_size):
         images = np.stack([sample.image for sample in samples])
         predictions = np.argmax(model.predict_on_batch(_scaled(images)), axis=-1).astype("uint16")
-        part = _count(samples, predictions, source.labels)
+        part = _count(samples, predictions, source.labels, bounds)
         shown = zip(range(index, index + len(samples)), samples, predictions)
         part.examples = [(sample, prediction) for i, sample, prediction in shown if i in chosen]
         result = part if result is None else _join(result, part)
@@ -101,6 +117,11 @@ def table(blocks: dict[str, Any], split: str) -> str:
     columns = ["IoU", "Dice", "precision", "recall", "images", "pixels"]
     rows = [[row["name"], *(_text(row[c.lower()]) for c in columns)] for row in block["per_class"]]
     summary = ["mean", _text(block["mean_iou"]), _text(block["mean_dice"]), "", "", "", ""]
+    if "mean_iou_bounds" in block:
+        columns.append("IoU at least, at most")
+        pairs = [*(row["iou_bounds"] for row in block["per_class"]), block["mean_iou_bounds"]]
+        for row, pair in zip([*rows, summary], pairs):
+            row.append(", ".join(map(_text, pair)))
     if truth is not None:
         columns.append("true IoU")
         for row, true in zip([*rows, summary], [*truth["per_class"], {"iou": truth["mean_iou"]}]):
@@ -119,22 +140,28 @@ def _batches(source: Source, batch_size: int) -> Iterator[list[Sample]]:
     yield batch
 
 
-def _count(samples: list[Sample], predictions: np.ndarray, labels: LabelSpace) -> Evaluation:
+def _count(
+    samples: list[Sample], predictions: np.ndarray, labels: LabelSpace, bounds: bool
+) -> Evaluation:
     masks = np.stack([sample.mask for sample in samples])
     annotated = np.stack([sample.annotated for sample in samples])
-    known = metrics.count(targets.encode(masks, annotated, labels), predictions)
+    target = targets.encode(masks, annotated, labels)
+    known = metrics.count(target, predictions)
+    between = metrics.bounds(target, predictions) if bounds else None
     true = [k for k, sample in enumerate(samples) if sample.truth is not None]
     if not true:
-        return Evaluation(known, None)
+        return Evaluation(known, None, between)
     truths = np.stack([samples[k].truth for k in true])
     full = targets.encode(truths, np.ones_like(annotated[true]), labels)
-    return Evaluation(known, metrics.count(full, predictions[true]))
+    return Evaluation(known, metrics.count(full, predictions[true]), between)
 
 
 def _join(first: Evaluation, second: Evaluation) -> Evaluation:
-    truths = [part.truth for part in (first, second) if part.truth is not None]
-    truth = sum(truths[1:], truths[0]) if truths else None
-    return Evaluation(first.known + second.known, truth, first.examples + second.examples)
+    sums = {}
+    for key in ("known", "truth", "bounds"):
+        parts = [vars(half)[key] for half in (first, second) if vars(half)[key] is not None]
+        sums[key] = sum(parts[1:], parts[0]) if parts else None
+    return Evaluation(**sums, examples=first.examples + second.examples)
 
 
 def _scaled(images: np.ndarray) -> np.ndarray:

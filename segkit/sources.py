@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, Mapping
+from typing import Any, Iterator, Mapping, NamedTuple
 
 import numpy as np
 from omegaconf import DictConfig, OmegaConf
@@ -13,7 +13,9 @@ from segkit.class_weights import ClassCounts
 from segkit.config import build
 from segkit.contract import Source
 from segkit.data.folder import Folder
+from segkit.data.joined import Joined
 from segkit.synthetic.missing import HiddenAnnotations
+from segkit.targets import shown
 
 
 def open_splits(config: DictConfig) -> dict[str, Source]:
@@ -21,7 +23,7 @@ def open_splits(config: DictConfig) -> dict[str, Source]:
 
     Args:
         config: the node `data`: a `_target_` that returns a source a split, its arguments, and
-            `missing` (rate, groups, seed: see `segkit.synthetic.missing.HiddenAnnotations`).
+            `missing`: the arguments of `segkit.synthetic.missing.HiddenAnnotations`.
 
     Raises:
         ValueError, FileNotFoundError: naming what is wrong with the data or the config.
@@ -30,24 +32,49 @@ def open_splits(config: DictConfig) -> dict[str, Source]:
     missing = options.pop("missing", None)
     splits: Mapping[str, Source] = build(options)
     for source in splits.values():
-        if isinstance(source, Folder):
+        if isinstance(source, (Folder, Joined)):
             source.validate()  # names every damaged mask now, not one a night
-    if not missing or not _hides(missing["rate"]):
+    declared = not missing or missing.get("declared", True)
+    if declared and not _hides((missing or {}).get("rate", 0)):
         return dict(splits)
-    return {name: HiddenAnnotations(source, **missing) for name, source in splits.items()}
+    return {
+        name: HiddenAnnotations(source, split=name, **missing) for name, source in splits.items()
+    }
 
 
-def count(source: Source, config: DictConfig) -> ClassCounts:
+class Survey(NamedTuple):
+    """What one pass over the masks of a source tells.
+
+    counts: by class.
+    present: bool (N, F), the foreground classes that the mask of each image shows.
+    annotated: bool (N, F), which of them somebody looked for.
+    """
+
+    counts: ClassCounts
+    present: np.ndarray
+    annotated: np.ndarray
+
+
+def survey(source: Source, config: DictConfig) -> Survey:
     """Counts the classes of a source on known cells, reading each mask once.
 
     Args:
         source: one of the splits of `open_splits(config)`.
-        config: the node `data`. Where it says annotated=present, what is unknown is not taken to
-            be unknown at random.
+        config: the node `data`. Where it says that nobody declared what was annotated, what is
+            unknown is not taken to be unknown at random.
     """
-    pairs = (source.annotation(i) for i in range(len(source)))
-    at_random = config.get("annotated") != "present"
-    return class_weights.count(pairs, None, source.labels, at_random=at_random)
+    labels, rows = source.labels, []
+
+    def pairs() -> Iterator[tuple[np.ndarray, np.ndarray]]:
+        for index in range(len(source)):
+            mask, annotated = source.annotation(index)
+            rows.append((shown(mask, labels), annotated))
+            yield mask, annotated
+
+    counts = class_weights.count(pairs(), None, labels, at_random=_at_random(config))
+    foreground = list(labels.foreground)
+    present, annotated = (np.array(part, bool)[:, foreground] for part in zip(*rows))
+    return Survey(counts, present, annotated)
 
 
 def describe(name: str, source: Source, counts: ClassCounts) -> str:
@@ -67,6 +94,14 @@ def make_folder(path: str | Path) -> Path:
     except OSError as error:
         raise OSError(f"Cannot write to {path}: {error}. Choose another folder.") from error
     return path
+
+
+def _at_random(config: DictConfig) -> bool:
+    """Whether somebody said what was annotated, here and in each of the data sets joined."""
+    entries = (config, *(config.get("sources") or {}).values())
+    undeclared = any(entry.get("annotated") == "present" for entry in entries)
+    missing = config.get("missing") or {}
+    return not undeclared and missing.get("declared", True)
 
 
 def _hides(rate: Any) -> bool:

@@ -145,6 +145,13 @@ def _check_values(masks, annotated, labels: LabelSpace) -> None:
         )
 
 
+def shown(mask: np.ndarray, labels: LabelSpace) -> np.ndarray:
+    """bool (C,): the classes that a mask (H, W), or planes (H, W, C), have a pixel of."""
+    if not labels.exclusive:
+        return (mask == 1).any((0, 1))
+    return np.isin(np.arange(labels.num_classes), np.flatnonzero(np.bincount(mask.ravel())))
+
+
 def known_ids(labels: LabelSpace) -> list[int]:
     """Every value that a mask in this label space may hold, in ascending order."""
     classes = range(labels.num_classes) if labels.exclusive else (0, 1)

@@ -15,13 +15,13 @@ import numpy as np
 import tensorflow as tf
 from omegaconf import DictConfig, OmegaConf
 
-from segkit import class_weights, environment, evaluation, metrics, report, sources
+from segkit import class_weights, environment, evaluation, metrics, preflight, report, sources
 from segkit.callbacks import BestModel
 from segkit.class_weights import ClassCounts
 from segkit.config import build
 from segkit.contract import Source, whole_number
 from segkit.data.pipeline import batches, steps
-from segkit.labels import LabelSpace
+from segkit.estimation import AnnotatedShare
 
 log = logging.getLogger(__name__)
 
@@ -43,15 +43,18 @@ def run(config: DictConfig) -> float | None:
     folder = _new_folder(config.output)
     precision = prepare(config.seed, config.trainer.precision)
     splits = sources.open_splits(config.data)
-    counts = _count(splits, config.data)
-    weights = _weigh(config.class_weights, counts["train"], folder)
+    surveys = _survey(splits, config.data)
+    shares = build(config.sampling)(surveys["train"].present, surveys["train"].annotated)
+    weights = _weigh(config.class_weights, surveys["train"].counts, folder)
     model = assemble(config, splits["train"], weights)
-    callbacks, kept = _callbacks(config)
+    for check_loss in (preflight.check_gates, preflight.check_estimates):
+        check_loss(model.loss, splits["train"].labels, surveys["train"].counts)
+    callbacks, kept = _callbacks(config, model.loss, splits["train"])
     splits["train"].labels.to_json(folder / "labels.json")
-    _write(folder / "coverage.json", {name: part.to_dict() for name, part in counts.items()})
+    _write(folder / "coverage.json", {k: found.counts.to_dict() for k, found in surveys.items()})
     OmegaConf.save(config, folder / "config.yaml", resolve=True)  # from here on it is a run
     try:
-        fit(config, model, splits, callbacks)
+        fit(config, model, splits, callbacks, shares)
         blocks = _evaluate(config, kept.filepath, splits["val"], folder)
         _write(
             folder / "environment.json", environment.describe(started, precision, kept.epoch + 1)
@@ -69,6 +72,10 @@ def check(config: DictConfig) -> None:
     for key, least in (("trainer.epochs", 1), ("trainer.batch_size", 1), ("trainer.gallery", 0)):
         whole_number(key, OmegaConf.select(config, key), least)
     whole_number("seed", config.seed)
+    if not isinstance(config.trainer.bounds, bool):
+        raise ValueError(
+            f"trainer.bounds must be true or false. Received: {config.trainer.bounds!r}."
+        )
 
 
 def prepare(seed: int, precision: str) -> str:
@@ -113,8 +120,16 @@ def fit(
     model: keras.Model,
     splits: dict[str, Source],
     callbacks: list[keras.callbacks.Callback],
+    shares: np.ndarray | None = None,
 ) -> None:
     """Trains the compiled model on the split train, with the split val to watch.
+
+    Args:
+        config: its groups trainer, augment and mix, and the seed, are used.
+        model: compiled.
+        splits: the sources train and val.
+        callbacks: of Keras.
+        shares: how often an image is shown, (N,), see `segkit.data.sampling`; None: equally often.
 
     Raises:
         ValueError: in the words of whatever went wrong while batches were loaded.
@@ -127,6 +142,8 @@ def fit(
         epochs=trainer.epochs,
         shuffle=True,
         augmentation=build(config.augment),
+        mixing=build(config.mix),
+        shares=shares,
     )
     try:
         model.fit(
@@ -161,9 +178,13 @@ def _new_folder(path: str) -> Path:
     return folder
 
 
-def _callbacks(config: DictConfig) -> tuple[list[keras.callbacks.Callback], BestModel]:
-    """The callbacks of the config, and the one among them that keeps a model."""
+def _callbacks(
+    config: DictConfig, loss: Any, source: Source
+) -> tuple[list[keras.callbacks.Callback], BestModel]:
+    """The callbacks of the config and those the loss needs, and the one that keeps a model."""
     built = [build(node) for node in config.callbacks.values() if node is not None]
+    # First, so that the others find the estimates in the log.
+    built.insert(0, AnnotatedShare(loss, source, seed=config.seed))
     for callback in built:
         if isinstance(callback, BestModel):
             return built, callback
@@ -171,34 +192,15 @@ def _callbacks(config: DictConfig) -> tuple[list[keras.callbacks.Callback], Best
     return [*built, latest], latest
 
 
-def _count(splits: dict[str, Source], config: DictConfig) -> dict[str, ClassCounts]:
+def _survey(splits: dict[str, Source], config: DictConfig) -> dict[str, sources.Survey]:
+    preflight.require_images(splits)
+    surveys = {}
     for name in ("train", "val"):
-        if name not in splits or not len(splits[name]):
-            raise ValueError(
-                f"Training needs images in the splits train and val, and {name} has none. "
-                f"Received: {({k: len(v) for k, v in splits.items()})}."
-            )
-    counts = {}
-    for name in ("train", "val"):
-        counts[name] = sources.count(splits[name], config)
-        log.info(sources.describe(name, splits[name], counts[name]))
-    _require_something_to_learn(splits["train"].labels, counts["train"])
-    return counts
-
-
-def _require_something_to_learn(labels: LabelSpace, counts: ClassCounts) -> None:
-    empty = [c for c in labels.foreground if not counts.pixels[c]]
-    if len(empty) == len(labels.foreground):
-        raise ValueError(
-            "There is nothing to learn: no class but the background has a labelled pixel in an "
-            "image where it was annotated. Look at annotations.csv, data.annotated and "
-            "data.missing.rate."
-        )
-    for c in empty:
-        state = (
-            "has no pixel where it was annotated" if counts.annotated_images[c] else "is unknown"
-        )
-        log.warning("%s %s in all training images: it cannot be learnt.", labels.names[c], state)
+        surveys[name] = sources.survey(splits[name], config)
+        log.info(sources.describe(name, splits[name], surveys[name].counts))
+    preflight.check_classes(splits["train"].labels, surveys["train"].counts)
+    preflight.check_evidence(splits["val"].labels, surveys["val"].counts)
+    return surveys
 
 
 def _weigh(node: DictConfig, counts: ClassCounts, folder: Path) -> np.ndarray:
@@ -208,14 +210,19 @@ def _weigh(node: DictConfig, counts: ClassCounts, folder: Path) -> np.ndarray:
     for c, row in enumerate(rows):
         row |= {"weight": float(chosen[c]), "in_loss": float(weights[c])}
     scheme = str(node["_target_"]).rpartition(".")[2]
-    _write(folder / "class_weights.json", {"scheme": scheme, "classes": rows})
+    content = {"scheme": scheme, "at_random": counts.at_random, "classes": rows}
+    _write(folder / "class_weights.json", content)
     return weights
 
 
 def _evaluate(config: DictConfig, kept: Path, source: Source, folder: Path) -> dict[str, Any]:
     model = keras.models.load_model(kept, compile=False)
     found = evaluation.evaluate(
-        model, source, config.trainer.batch_size, examples=config.trainer.gallery
+        model,
+        source,
+        config.trainer.batch_size,
+        examples=config.trainer.gallery,
+        bounds=config.trainer.bounds,
     )
     blocks = found.to_dict("val", source.labels)
     _write(folder / "metrics.json", blocks)

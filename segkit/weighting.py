@@ -10,10 +10,16 @@ from typing import Any
 from omegaconf import DictConfig
 
 from segkit import class_weights, sources, tables
+from segkit.class_counts import ClassCounts
+from segkit.labels import LabelSpace
 
 log = logging.getLogger(__name__)
 
-SCHEMES = (class_weights.median_frequency, class_weights.inverse_frequency)
+SCHEMES = (
+    class_weights.median_frequency,
+    class_weights.inverse_frequency,
+    class_weights.effective_number,
+)
 
 
 def run(config: DictConfig) -> dict[str, Any]:
@@ -26,12 +32,13 @@ def run(config: DictConfig) -> dict[str, Any]:
         {"images", "classes": [{"name", counts…}], "weights": {scheme: {class name: weight}}}, what
         the JSON file holds. One of the inner mappings is what `class_weights.values` takes.
     """
-    counts = sources.count(sources.open_splits(config.data)["train"], config.data)
+    source = sources.open_splits(config.data)["train"]
+    counts = sources.survey(source, config.data).counts
     weights = {
         scheme.__name__: dict(zip(counts.names, scheme(counts).tolist())) for scheme in SCHEMES
     }
     result = {**counts.to_dict(), "weights": weights}
-    log.info(table(result))
+    log.info("\n".join([table(result), *notes(counts, source.labels)]))
     if config.output is not None:
         path = Path(config.output)
         sources.make_folder(path.parent)
@@ -43,7 +50,7 @@ def run(config: DictConfig) -> dict[str, Any]:
 def table(result: dict[str, Any]) -> str:
     """The result of `run` as text, one row a class."""
     counts = {"annotated": "annotated", "with pixels": "present", "unknown": "unknown"}
-    counts["pixels"] = "pixels"
+    counts |= {"pixels": "pixels", "stored": "stored_pixels"}
     rows = [
         [row["name"], *(f"{row[key]:,}" for key in counts.values())]
         + [f"{by_class[row['name']]:.4f}" for by_class in result["weights"].values()]
@@ -51,3 +58,23 @@ def table(result: dict[str, Any]) -> str:
     ]
     title = f"train: {result['images']:,} images"
     return tables.text(title, ["class", *counts, *result["weights"]], rows)
+
+
+def notes(counts: ClassCounts, labels: LabelSpace) -> list[str]:
+    """What the counts were corrected for, or could not be; a sentence each."""
+    found = []
+    background = labels.background
+    if background is not None:
+        stored, left = (int(part[background]) for part in (counts.stored_pixels, counts.pixels))
+        if stored > left:
+            found.append(
+                f"{stored - left:,} of the {stored:,} pixels stored as {labels.names[background]} "
+                "are expected to belong to classes that nobody looked for in their image; they "
+                "do not count."
+            )
+    if not counts.at_random:
+        found.append(
+            "With data.annotated=present nobody knows how often a class was there and skipped: "
+            "its frequency is that in the images that show it, and the background counts as stored."
+        )
+    return found

@@ -48,6 +48,7 @@ def write_run(
     rows = coverage["train"]["classes"]
     weights = [
         {"name": row["name"], "pixels": row["pixels"], "present": row["annotated"]}
+        | {"stored_pixels": row["pixels"] + 100 * (n == 0), "expected_images": row["annotated"]}
         | {"image_pixels": row["annotated"] * size**2, "weight": round(1 / (1 + n), 4)}
         for n, row in enumerate(rows)
     ]

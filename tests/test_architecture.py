@@ -15,10 +15,10 @@ ROOT = Path(segkit.__file__).parent
 LAYERS = [
     {"contract", "palette"},
     {"labels"},
-    {"targets", "config", "tables", "environment"},
+    {"targets", "erasing", "config", "tables", "environment"},
     {"class_counts"},
     {"data", "synthetic", "models", "losses", "metrics", "class_weights", "callbacks", "report"},
-    {"sources", "evaluation"},
+    {"sources", "estimation", "evaluation", "preflight"},
     {"training", "synthesis", "weighting"},
     {"cli"},
 ]

@@ -29,7 +29,7 @@ def test_help_of_a_verb_names_groups_choices_and_keys(verb, tmp_path):
     done = segkit(verb, "--help", cwd=tmp_path)
     assert done.returncode == 0 and not done.stderr
     assert f"segkit {verb} [key=value ...]" in done.stdout
-    assert ("data: article, folder, scenes" in done.stdout) == (verb == "train")
+    assert ("data: article, folder, joined, scenes" in done.stdout) == (verb == "train")
     assert "seed: 0" in done.stdout
     assert not list(tmp_path.iterdir())
 

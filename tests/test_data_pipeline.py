@@ -12,6 +12,7 @@ from segkit import targets
 from segkit.contract import Sample
 from segkit.data import pipeline
 from segkit.data.augment import Augmentation
+from segkit.data.copy_paste import CopyPaste
 from segkit.data.folder import splits
 from segkit.data.pipeline import batches, steps
 from segkit.labels import LabelSpace
@@ -97,9 +98,25 @@ def test_an_epoch_is_a_permutation_and_epochs_differ():
     assert result != order(batches(Made(20), 8, epochs=3, shuffle=True, seed=6))
 
 
+def test_shares_say_how_often_an_image_comes():
+    shares = np.array([0, 0, 0.5, 0.3, 0.2, 0, 0])
+    drawn = order(batches(Made(), 7, shuffle=True, shares=shares))[0]
+    times = np.bincount(drawn, minlength=7)
+    assert (np.abs(times - 7 * shares) < 1).all() and times.sum() == 7
+
+
+def test_mixing_knows_the_labels_of_the_source():
+    """Two images, of which the labelled classes move from one to the other."""
+    plain = arrays(batches(Made(), 7))
+    mixed = arrays(batches(Made(), 7, mixing=CopyPaste(most=1.0)))
+    changed = (plain[0][1] != mixed[0][1]).any(-1)
+    assert changed.any() and (mixed[0][1][changed][:, 1:] == 1).any(-1).all()
+
+
 @pytest.mark.parametrize("threads", [1, 2, 5])
 def test_threads_do_not_change_a_bit(threads):
-    arguments = {"epochs": 2, "shuffle": True, "seed": 3}
+    arguments = {"epochs": 2, "shuffle": True, "seed": 3, "mixing": CopyPaste()}
+    arguments["shares"] = np.arange(7) / 21
     expected = arrays(batches(Made(), 2, augmentation=light(), **arguments))
     options = tf.data.Options()
     options.threading.private_threadpool_size = threads

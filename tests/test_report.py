@@ -115,6 +115,30 @@ def test_no_evidence_is_a_dash_and_never_zero(run, nothing):
     assert "0.000" not in scores and "nan" not in scores.lower()
 
 
+def test_bounds_are_shown_where_they_were_asked_for(run):
+    assert "IoU between" not in Page(write(run)).text
+
+    def bound(metrics):
+        metrics["val"]["mean_iou_bounds"] = [0.125, 0.875]
+        for row in metrics["val"]["per_class"]:
+            row["iou_bounds"] = [0.0625, 0.75]
+        row["iou_bounds"] = [None, None]
+
+    change(run / "metrics.json", bound)
+    text = Page(write(run)).text
+    assert text.count("0.062 and 0.750") == len(NAMES) - 1 and text.count("0.125 and 0.875") == 1
+    assert "outer bounds, since classes exclude each other" in text
+
+
+def test_what_the_weights_do_not_count_is_said(run):
+    """The fixture stores 100 pixels more as background than count."""
+    text = Page(write(run)).text
+    assert re.search(r"Stored pixels that do not count: 100 of\s+background", text)
+    assert "read off the masks" not in text
+    change(run / "class_weights.json", lambda weights: weights.update(at_random=False))
+    assert "read off the masks" in Page(write(run)).text
+
+
 def test_hostile_names_stay_text(tmp_path):
     page = Page(write(write_run(tmp_path, ("background", *HOSTILE), items=2, size=16)))
     kinds = [attrs.get("type") for tag, attrs in page.tags if tag == "script"]

@@ -18,6 +18,15 @@ def test_headline_by_hand():
     assert top["silent"] == ["b"] and top["split"] == "validation"
 
 
+def test_the_truth_is_compared_over_the_classes_that_have_evidence():
+    known = [{"name": "a", "iou": 0.5}, {"name": "b", "iou": None}, {"name": "c", "iou": 0.25}]
+    full = [{"name": "a", "iou": 0.6}, {"name": "b", "iou": 0.9}, {"name": "c", "iou": 0.3}]
+    metrics = {"val": {"mean_iou": 0.375, "per_class": known}}
+    metrics["val/truth"] = {"mean_iou": 0.6, "per_class": full}
+    top = facts.headline(metrics, None)
+    assert top["truth_iou"] == 0.6 and top["truth_alike"] == pytest.approx(0.45)
+
+
 def test_share_of_known_cells_by_hand():
     """Background in all 10 images, another class in 2 + 3 of 10: 5 of 10 cells, not 15 of 20."""
     cells = [("background", 10, 0, 0), ("cell", 2, 3, 5)]
@@ -83,6 +92,26 @@ def test_weights_stand_beside_their_counts():
     weights = facts.weights({"scheme": "fixed", "classes": [row, {"name": "b", "weight": 0.5}]})
     assert weights["rows"][0]["present"] == 4 and not weights["scaled"]
     assert [entry["share"] for entry in weights["rows"]] == [1.0, 0.25]
+    assert list(weights["counts"]) == ["pixels", "present", "image_pixels"]
+    assert weights["left_out"] == {} and weights["at_random"]
+
+
+def test_stored_pixels_that_do_not_count():
+    rows = [{"name": "background", "pixels": 70, "stored_pixels": 100}]
+    rows += [{"name": "a", "pixels": 20, "stored_pixels": 20}]
+    weights = facts.weights({"scheme": "none", "at_random": False, "classes": rows})
+    assert weights["left_out"] == {"background": 30} and not weights["at_random"]
+    assert list(weights["counts"]) == ["pixels", "stored_pixels"]
+
+
+def test_bounds_stand_beside_their_scores():
+    rows = [{"name": "a", "iou": 0.5, "iou_bounds": [0.25, 0.75]}]
+    rows += [{"name": "b", "iou": None, "iou_bounds": [None, None]}]
+    block = {"mean_iou": 0.5, "mean_iou_bounds": [0.25, 0.75], "per_class": rows}
+    with_bounds, without = facts.scores({"val": block, "test": {"per_class": [{"name": "a"}]}})
+    assert with_bounds["has_bounds"] and not without["has_bounds"]
+    assert [row["known"]["bounds"] for row in with_bounds["rows"]] == [[0.25, 0.75], [None, None]]
+    assert with_bounds["means"]["known"]["bounds"] == [0.25, 0.75]
 
 
 def test_lists_of_parts_are_named_by_their_parts():

@@ -3,7 +3,8 @@
 import numpy as np
 import pytest
 
-from segkit import targets
+from segkit import sources, targets
+from segkit.config import compose
 from segkit.contract import Sample
 from segkit.labels import LabelSpace
 from segkit.synthetic import HiddenAnnotations, Scenes, hide
@@ -178,6 +179,46 @@ def test_dealing_depends_on_the_seed_and_reaches_every_source():
     assert set(dealt[0]) == set(dealt[2]) == {0, 1, 2}
 
 
+def lost(rate=0.5, groups=0, split="", count=300):
+    source = HiddenAnnotations(Scenes(count), rate=rate, seed=2, groups=groups, split=split)
+    return np.array([source.hidden(i) for i in range(count)])
+
+
+def test_splits_lose_cells_of_their_own():
+    """Image i of train and image i of val have no more in common than chance has it."""
+    unnamed, train, val = (lost(split=split)[:, 1:] for split in ("", "train", "val"))
+    np.testing.assert_array_equal(lost(split="train")[:, 1:], train)
+    for one, other in ((train, val), (train, unnamed), (val, unnamed)):
+        assert abs(np.corrcoef(one.ravel(), other.ravel())[0, 1]) < 4 / np.sqrt(one.size)
+
+
+def test_sources_lose_the_same_classes_in_every_split():
+    """A source is a source; only which images come from it differs."""
+    splits = [
+        HiddenAnnotations(Scenes(60), seed=4, groups=3, split=name) for name in ("train", "val")
+    ]
+    dealt = [[split.group(i) for i in range(60)] for split in splits]
+    assert dealt[0] != dealt[1]
+    for source in range(3):
+        rows = [
+            tuple(split.hidden(i))
+            for split, groups in zip(splits, dealt)
+            for i in range(60)
+            if groups[i] == source
+        ]
+        assert len(set(rows)) == 1
+
+
+def test_training_hides_by_split():
+    """`segkit train` hands the name of the split on."""
+    config = compose("train", ["data.sizes={train: 40, val: 40}"]).data
+    drawn = sources.open_splits(config)
+    for name, source in drawn.items():
+        alone = HiddenAnnotations(Scenes(40), rate=0.5, seed=0, split=name)
+        hidden = [source.hidden(i).tolist() for i in range(40)]
+        assert hidden == [alone.hidden(i).tolist() for i in range(40)]
+
+
 def test_what_was_known_before_is_kept():
     """Two layers: gaps add up, and the truth stays that of the innermost source."""
     scenes = Scenes(20, 16, 16, presence=1.0)
@@ -247,3 +288,28 @@ def test_wrapped_source_says_what_it_needs():
         HiddenAnnotations(Scenes(1), rate=-0.1)
     with pytest.raises(ValueError, match=r"groups must be a whole number .* Received: -1"):
         HiddenAnnotations(Scenes(1), groups=-1)
+
+
+@pytest.mark.parametrize("rate", [0.0, 0.5])
+def test_undeclared_what_the_mask_does_not_show_is_unknown(rate):
+    """The masks lose as much as declared ones, and nobody says what."""
+    scenes = Scenes(30, 32, 32)
+    told, silent = (HiddenAnnotations(scenes, rate, declared=d) for d in (True, False))
+    for i in range(len(scenes)):
+        sample = silent[i]
+        np.testing.assert_array_equal(sample.mask, told[i].mask)
+        np.testing.assert_array_equal(sample.truth, scenes[i].mask)
+        expected = np.isin(np.arange(4), np.unique(sample.mask)) | (np.arange(4) == 0)
+        np.testing.assert_array_equal(sample.annotated, expected)
+        np.testing.assert_array_equal(silent.annotation(i)[1], expected)
+
+
+@pytest.mark.parametrize("options", [["data.missing.rate=0"], []])
+def test_undeclared_from_config_is_not_missing_at_random(options):
+    config = compose("train", [*options, "data.sizes={train: 20, val: 2}"]).data
+    assert sources.survey(sources.open_splits(config)["train"], config).counts.at_random
+    config.missing.declared = False
+    survey = sources.survey(sources.open_splits(config)["train"], config)
+    assert not survey.counts.at_random
+    np.testing.assert_array_equal(survey.present, survey.annotated)
+    assert survey.present.shape == (20, 3)

@@ -12,8 +12,9 @@ import numpy as np
 import pandas as pd
 import pytest
 import yaml
+from omegaconf import OmegaConf
 
-from segkit import callbacks, report, training
+from segkit import callbacks, evaluation, report, sources, training
 from segkit.config import compose
 from segkit.labels import LabelSpace
 
@@ -75,6 +76,74 @@ def test_scores_on_known_cells_and_against_the_truth(run_folder):
     assert known < full == 8
 
 
+def test_what_is_monitored_are_known_cells(run_folder):
+    """Best model and early stopping watch val_mean_iou, which is the score that the run reports:
+    that on known cells, not that of masks in which hidden objects count as background."""
+    folder, score = run_folder
+    config = compose("train")
+    assert config.callbacks.best_model.monitor == "val_mean_iou"
+    assert config.callbacks.early_stopping.monitor == "val_mean_iou"
+    history = pd.read_csv(folder / "history.csv")
+    best = json.loads((folder / "environment.json").read_text())["best_epoch"]
+    assert history["val_mean_iou"].max() == history["val_mean_iou"][best - 1]
+    assert history["val_mean_iou"].max() == pytest.approx(score, rel=1e-5)
+    model = keras.models.load_model(folder / "model.keras")
+    split = sources.open_splits(OmegaConf.load(folder / "config.yaml").data)["val"]
+    naive = [split[i]._replace(annotated=np.ones(4, bool), truth=None) for i in range(len(split))]
+    found = evaluation.evaluate(model, Listed(naive, split.labels), batch_size=8)
+    assert abs(found.to_dict("val", split.labels)["val"]["mean_iou"] - score) > 0.001
+
+
+class Listed(list):
+    """Samples as a source."""
+
+    def __init__(self, samples, labels):
+        super().__init__(samples)
+        self.labels = labels
+
+
+def test_bounds_on_request(run_folder):
+    folder, _ = run_folder
+    model = keras.models.load_model(folder / "model.keras")
+    split = sources.open_splits(OmegaConf.load(folder / "config.yaml").data)["val"]
+    found = evaluation.evaluate(model, split, batch_size=3, bounds=True)
+    blocks = found.to_dict("val", split.labels)
+    known, truth = blocks["val"], blocks["val/truth"]
+    pairs = [row["iou_bounds"] for row in known["per_class"]] + [known["mean_iou_bounds"]]
+    scores = [row["iou"] for row in truth["per_class"]] + [truth["mean_iou"]]
+    assert all(low <= true <= high for (low, high), true in zip(pairs, scores))
+    assert all(low < high for low, high in pairs)
+    assert "iou_bounds" not in truth["per_class"][0] and "mean_iou_bounds" not in truth
+    shown = evaluation.table(blocks, "val")
+    low, high = known["mean_iou_bounds"]
+    assert "IoU at least, at most" in shown and f"{low:.4f}, {high:.4f}" in shown
+
+
+def test_bounds_are_asked_for_or_not(tmp_path):
+    with pytest.raises(ValueError, match="trainer.bounds must be true or false. Received: 3"):
+        train(tmp_path, "trainer.bounds=3")
+
+
+def test_the_counts_behind_the_weights_are_kept(run_folder):
+    """Whatever the scheme: here none."""
+    recorded = json.loads((run_folder[0] / "class_weights.json").read_text())
+    assert recorded["scheme"] == "none" and recorded["at_random"]
+    background, *others = recorded["classes"]
+    assert 0 < background["pixels"] < background["stored_pixels"]
+    assert all(row["pixels"] == row["stored_pixels"] > 0 for row in others)
+    assert "Stored pixels that do not count" in (run_folder[0] / "report.html").read_text()
+
+
+def test_a_gate_that_may_stay_closed_is_told_before_training(tmp_path, caplog, monkeypatch):
+    def refuse(*_):
+        raise RuntimeError("this is where training would begin")
+
+    monkeypatch.setattr(training, "fit", refuse)
+    with pytest.raises(RuntimeError, match="training would begin"):
+        train(tmp_path, "data.missing.rate=0.8", "loss=gated_cross_entropy")
+    assert "gated_cross_entropy may not open for ellipse (annotated in" in caplog.text
+
+
 def test_the_model_and_the_report_open_again(run_folder):
     folder, _ = run_folder
     model = keras.models.load_model(folder / "model.keras")
@@ -113,7 +182,13 @@ def test_gated_is_plain_digit_for_digit_when_nothing_is_missing(tmp_path):
         ["loss=cross_entropy_dice", "class_weights=median_frequency"],
         ["loss=bce_dice", "class_weights=fixed", "class_weights.values=[1,2,2,2]"],
         ["loss=gated_cross_entropy", "class_weights=inverse_frequency", "data.missing.groups=3"],
-        ["loss=soft_dice", "optimizer=sgd", "schedule=constant", "augment=none"],
+        [
+            "loss=soft_dice",
+            "trainer.bounds=true",
+            "optimizer=sgd",
+            "schedule=constant",
+            "augment=none",
+        ],
         ["model=unet_small", "model.depth=1", "trainer.precision=bfloat16"],
         ["callbacks.best_model=null", "callbacks.early_stopping=null", "trainer.gallery=0"],
         ["callbacks.tensorboard._target_=keras.callbacks.TensorBoard", "data.sizes.val=1"],
@@ -126,6 +201,8 @@ def test_choices_combine(tmp_path, overrides):
     training.run(config)
     assert (tmp_path / "report.html").is_file() and (tmp_path / "model.keras").is_file()
     assert (tmp_path / "tensorboard").is_dir() == ("tensorboard" in str(overrides))
+    bounds = "mean_iou_bounds" in json.loads((tmp_path / "metrics.json").read_text())["val"]
+    assert bounds == ("trainer.bounds=true" in overrides)
 
 
 def test_partial_aware_training_sees_what_naive_training_unlearns(tmp_path):

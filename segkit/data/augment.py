@@ -17,6 +17,7 @@ import cv2  # noqa: E402
 
 from segkit.contract import Sample  # noqa: E402
 from segkit.data.fitting import with_ignore_index  # noqa: E402
+from segkit.data.label_dropout import LabelDropout  # noqa: E402
 from segkit.labels import LabelSpace  # noqa: E402
 
 
@@ -42,7 +43,9 @@ class Augmentation:
         self,
         transforms: Sequence[albumentations.BasicTransform | albumentations.BaseCompose],
         labels: LabelSpace | None = None,
+        label_dropout: float = 0.0,
     ):
+        self._label_dropout = LabelDropout(label_dropout, labels)
         self._transforms = copy.deepcopy(list(transforms))
         self._labels = labels
         self._fill = 255 if labels is None else with_ignore_index(labels).ignore_index
@@ -53,7 +56,7 @@ class Augmentation:
 
     def bound(self, labels: LabelSpace) -> Augmentation:
         """The same transforms, filling uncovered area with the ignore index of `labels`."""
-        return Augmentation(self._transforms, labels)
+        return Augmentation(self._transforms, labels, self._label_dropout.rate)
 
     def __call__(self, sample: Sample, seed: Sequence[int]) -> Sample:
         """Returns the transformed sample; `seed` is numbers from 0 on, (seed, epoch, index).
@@ -78,14 +81,16 @@ class Augmentation:
                 f"Augmentation must keep images {sample.image.dtype}. Received: {image.dtype}. "
                 "Leave out transforms such as Normalize and ToFloat: scaling to [0, 1] comes later."
             )
-        return sample._replace(
+        sample = sample._replace(
             image=image if image.ndim == 3 else image[..., None],
             mask=_as_before(changed["mask"], sample.mask),
             truth=None if sample.truth is None else _as_before(changed["truth"], sample.truth),
         )
+        return self._label_dropout(sample, seed) if self._label_dropout.rate else sample
 
     def __reduce__(self):
-        return Augmentation, (self._transforms, self._labels)  # the threads' copies stay behind
+        # The threads' copies stay behind.
+        return Augmentation, (self._transforms, self._labels, self._label_dropout.rate)
 
     def _for_opencv(self, ids: np.ndarray) -> np.ndarray:
         # OpenCV does not warp 32-bit integers.

@@ -94,16 +94,20 @@ class Folder:
         """Mask and annotated of sample `index`, without decoding its image."""
         return self._annotation(index, image_size(self._pairs[index].image))
 
-    def validate(self) -> None:
+    def validate(self) -> np.ndarray:
         """Reads every mask once, and the header of every image.
 
         Warns once (UserWarning) if masks show classes that are declared unannotated, naming the
         first images. Their pixels stay labelled, and the rest of the class stays unknown.
 
+        Returns:
+            int (C,): how many masks show each class.
+
         Raises:
-            ValueError: listing the first damaged or contradictory files and how many there are.
+            ValueError: listing the first files that cannot be used, and how many there are.
         """
         problems, contradictions = [], []
+        shown = np.zeros(self.labels.num_classes, int)
         for index, pair in enumerate(self._pairs):
             try:
                 size = image_size(pair.image)
@@ -113,6 +117,7 @@ class Folder:
             except (OSError, ValueError) as error:
                 problems.append(str(error))
                 continue
+            shown += present
             unannotated = present & ~self._annotated_in(index, present)
             if unannotated.any():
                 contradictions.append(self._contradiction(pair, unannotated))
@@ -121,6 +126,7 @@ class Folder:
             raise ValueError(f"{len(problems)} of {len(self)} images cannot be used:\n{listed}")
         if contradictions:
             self._warn(contradictions)
+        return shown
 
     def _annotation(self, index: int, size: tuple[int, int]) -> tuple[np.ndarray, np.ndarray]:
         pair = self._pairs[index]

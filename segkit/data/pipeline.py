@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from typing import Callable, Sequence
+from typing import Callable, NamedTuple, Sequence
 
 import keras
 import numpy as np
@@ -11,6 +11,7 @@ import tensorflow as tf
 
 from segkit.contract import Sample, Source
 from segkit.data.fitting import with_ignore_index
+from segkit.data.sampling import draw
 from segkit.labels import LabelSpace
 from segkit.targets import encode
 
@@ -29,11 +30,13 @@ def batches(
     first_epoch: int = 0,
     shuffle: bool = False,
     augmentation: Callable[[Sample, Sequence[int]], Sample] | None = None,
+    mixing: Callable[[np.ndarray, np.ndarray, Sequence[int]], tuple] | None = None,
+    shares: np.ndarray | None = None,
 ) -> tf.data.Dataset:
     """Batches of (images float32 (B, H, W, K) in [0, 1], target int8 (B, H, W, C)).
 
     `epochs` times `steps(source, batch_size)` batches in a row; none holds images of two epochs.
-    Each is a function of (seed, epoch, position), however many threads load and in whatever
+    Each is a function of (seed, epoch, step), however many threads load and in whatever
     order, so first_epoch=e resumes a longer run exactly. Loading runs in parallel.
 
     Args:
@@ -43,9 +46,14 @@ def batches(
         epochs: how many times each sample comes.
         first_epoch: the number of the first epoch, from 0 on.
         shuffle: True gives each epoch an order of its own, False the order of the source.
-        augmentation: called with a sample and (seed, epoch, index); a
-            `segkit.data.augment.Augmentation` gets the ignore index of the source's labels, or a
-            free one if they have none.
+        augmentation: called with a sample and (seed, epoch, index). If it has a method `bound`, as
+            `segkit.data.augment.Augmentation` has, that is given the labels of the source first,
+            with an ignore index if they have none.
+        mixing: called with the images of a batch as the source has them, their target, and (seed,
+            epoch, step); returns both, of the same shapes and types, as
+            `segkit.data.mixing.CutMix` does; bound to the labels in the same way.
+        shares: of the draws of an epoch, (N,), see `segkit.data.sampling`; needs shuffle. None:
+            each image comes once.
 
     Raises:
         ValueError: on an empty source or numbers out of range, and if the samples differ in shape
@@ -56,15 +64,16 @@ def batches(
     labels = source.labels
     if augmentation is not None:
         labels = with_ignore_index(labels)
-        # Imported on use: plain runs need neither albumentations nor OpenCV.
-        from segkit.data.augment import Augmentation
-
-        if isinstance(augmentation, Augmentation):
+        if hasattr(augmentation, "bound"):
             augmentation = augmentation.bound(labels)
-    loader = _Loader(source, batch_size, seed, first_epoch, shuffle, augmentation)
+    if hasattr(mixing, "bound"):
+        mixing = mixing.bound(labels)
+    order = _Order(len(source), seed, shuffle, shares)
+    loader = _Loader(source, batch_size, seed, first_epoch, order, augmentation)
     numbers = tf.data.Dataset.range(epochs * loader.steps)
     loaded = numbers.map(loader.graph, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
-    finish = functools.partial(_finish, labels=labels)
+    mix = None if mixing is None else lambda x, y, number: mixing(x, y, loader.address(number))
+    finish = functools.partial(_finish, labels=labels, mix=mix)
     finished = loaded.map(finish, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
     return finished.prefetch(tf.data.AUTOTUNE)
 
@@ -72,17 +81,21 @@ def batches(
 class _Loader:
     """Batch number -> stacked arrays of that batch."""
 
-    def __init__(self, source, batch_size, seed, first_epoch, shuffle, augmentation):
+    def __init__(self, source, batch_size, seed, first_epoch, order, augmentation):
         self.steps = steps(source, batch_size)
         self._source, self._batch_size, self._seed = source, batch_size, seed
         self._first_epoch, self._augmentation = first_epoch, augmentation
-        self._shuffle = shuffle
         # An order serves all batches of its epoch; two epochs overlap while one ends.
-        self._order = functools.lru_cache(maxsize=2)(self._draw_order)
+        self._order = functools.lru_cache(maxsize=2)(order)
         self._first = self._sample(first_epoch, 0)  # the shape that all others must have
 
-    def graph(self, number: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
-        """Scalar -> images (B, H, W, K), masks int32 (B, H, W[, C]), annotated bool (B, C)."""
+    def address(self, number: int) -> tuple[int, int, int]:
+        """The (seed, epoch, step) of a batch."""
+        epoch, step = divmod(int(number), self.steps)
+        return self._seed, self._first_epoch + epoch, step
+
+    def graph(self, number: tf.Tensor) -> tuple[tf.Tensor, ...]:
+        """Scalar -> itself, images (B, H, W, K), masks int32 (B, H, W[, C]), annotated (B, C)."""
         first = self._first
         arrays = first.image, first.mask, first.annotated
         # Stateless: with op determinism on, tf.data runs stateful functions one by one.
@@ -91,12 +104,11 @@ class _Loader:
         )
         for tensor, array in zip(tensors, arrays):
             tensor.set_shape((None, *array.shape))
-        return tuple(tensors)
+        return number, *tensors
 
     def load(self, number: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """The same in NumPy."""
-        epoch, step = divmod(int(number), self.steps)
-        epoch += self._first_epoch
+        """The arrays of `graph` in NumPy."""
+        _, epoch, step = self.address(number)
         chosen = self._order(epoch)[step * self._batch_size :][: self._batch_size]
         samples = [self._sample(epoch, int(index)) for index in chosen]
         for index, sample in zip(chosen, samples):
@@ -113,25 +125,47 @@ class _Loader:
             return sample
         return self._augmentation(sample, (self._seed, epoch, index))
 
-    def _draw_order(self, epoch: int) -> np.ndarray:
-        if not self._shuffle:
-            return np.arange(len(self._source))
-        return np.random.default_rng([self._seed, epoch]).permutation(len(self._source))
+
+class _Order(NamedTuple):
+    """Epoch -> the images it shows, in order."""
+
+    count: int
+    seed: int
+    shuffle: bool
+    shares: np.ndarray | None
+
+    def __call__(self, epoch: int) -> np.ndarray:
+        if not self.shuffle:
+            return np.arange(self.count)
+        if self.shares is not None:
+            return draw(self.shares, self.seed, epoch)
+        return np.random.default_rng([self.seed, epoch]).permutation(self.count)
 
 
 def _finish(
-    images: tf.Tensor, masks: tf.Tensor, annotated: tf.Tensor, labels: LabelSpace
+    number: tf.Tensor,
+    images: tf.Tensor,
+    masks: tf.Tensor,
+    annotated: tf.Tensor,
+    labels: LabelSpace,
+    mix: Callable | None,
 ) -> tuple[tf.Tensor, tf.Tensor]:
-    if images.dtype == tf.uint8:
-        images = tf.cast(images, tf.float32) / 255
     if keras.backend.backend() == "tensorflow":
-        return images, encode(masks, annotated, labels)
-    # Under another backend, keras.ops cannot compute on the tensors of tf.data.
-    target = tf.numpy_function(
-        lambda m, a: encode(m, a, labels), [masks, annotated], tf.int8, stateful=False
-    )
-    target.set_shape((*images.shape[:3], labels.num_classes))
-    return images, target
+        target = encode(masks, annotated, labels)
+    else:
+        # Under another backend, keras.ops cannot compute on the tensors of tf.data.
+        target = tf.numpy_function(
+            lambda m, a: encode(m, a, labels), [masks, annotated], tf.int8, stateful=False
+        )
+        target.set_shape((*images.shape[:3], labels.num_classes))
+    if mix is not None:
+        mixed = tf.numpy_function(
+            mix, [images, target, number], (images.dtype, target.dtype), stateful=False
+        )
+        for tensor, before in zip(mixed, (images, target)):
+            tensor.set_shape(before.shape)
+        images, target = mixed
+    return tf.cast(images, tf.float32) / 255 if images.dtype == tf.uint8 else images, target
 
 
 def _require_alike(first: Sample, sample: Sample, index: int) -> None:

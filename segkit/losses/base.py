@@ -8,7 +8,7 @@ from typing import Any, Sequence
 import keras
 from keras import ops
 
-from segkit.contract import LABELLED, UNKNOWN, judged_pixels, require_target
+from segkit.contract import RULED_OUT, UNKNOWN, judged_pixels, require_target
 
 
 class SegmentationLoss(keras.losses.Loss):
@@ -29,6 +29,9 @@ class SegmentationLoss(keras.losses.Loss):
     Raises:
         ValueError: if a weight is negative or not finite, or if their number is not C.
     """
+
+    # The activation under which the logits become probabilities: "softmax" or "sigmoid".
+    head = "softmax"
 
     def __init__(
         self,
@@ -56,10 +59,7 @@ class SegmentationLoss(keras.losses.Loss):
 
         The shares of an image add up to its loss, so a log of them shows where it comes from.
         """
-        target, logits = ops.convert_to_tensor(target), ops.convert_to_tensor(logits)
-        require_target(target, logits, type(self).__name__)
-        if keras.backend.standardize_dtype(logits.dtype) != "float64":
-            logits = ops.cast(logits, "float32")
+        target, logits = self._checked(target, logits)
         # Where nothing is known, not even a NaN of the model may reach the sums.
         logits = ops.where(judged_pixels(target)[..., None], logits, 0)
         return self.shares(target, logits)
@@ -70,6 +70,14 @@ class SegmentationLoss(keras.losses.Loss):
 
     def get_config(self) -> dict[str, Any]:
         return {**super().get_config(), "class_weights": self.class_weights}
+
+    def _checked(self, target: Any, logits: Any) -> tuple[Any, Any]:
+        """Both as tensors of one shape, the logits in at least single precision."""
+        target, logits = ops.convert_to_tensor(target), ops.convert_to_tensor(logits)
+        require_target(target, logits, type(self).__name__)
+        if keras.backend.standardize_dtype(logits.dtype) != "float64":
+            logits = ops.cast(logits, "float32")
+        return target, logits
 
     def _weights(self, target: Any, dtype: Any) -> Any:
         """(C,) weights, ones if there are none."""
@@ -95,7 +103,12 @@ def _check_sample_weight(weight: Any, who: str) -> None:
 
 def labels_of(target: Any, dtype: Any) -> Any:
     """1 where a class is labelled, else 0: (B, H, W, C)."""
-    return ops.cast(ops.equal(target, LABELLED), dtype)
+    return ops.cast(ops.maximum(target, RULED_OUT), dtype)
+
+
+def candidates_of(target: Any, dtype: Any) -> Any:
+    """1 where a class is not ruled out, else 0: (B, H, W, C)."""
+    return ops.cast(ops.absolute(target), dtype)
 
 
 def unknown_of(target: Any, dtype: Any) -> Any:

@@ -39,23 +39,23 @@ class Counts:
     def iou(self) -> np.ndarray:
         """TP / (TP + FP + FN), float64 (C,) in [0, 1]; NaN without evidence."""
         union = self.true_positives + self.false_positives + self.false_negatives
-        return _ratio(self.true_positives, union)
+        return ratio(self.true_positives, union)
 
     @property
     def dice(self) -> np.ndarray:
         """2 TP / (2 TP + FP + FN), float64 (C,) in [0, 1]; NaN without evidence."""
         twice = 2 * self.true_positives
-        return _ratio(twice, twice + self.false_positives + self.false_negatives)
+        return ratio(twice, twice + self.false_positives + self.false_negatives)
 
     @property
     def precision(self) -> np.ndarray:
         """TP / (TP + FP), float64 (C,) in [0, 1]; NaN where nothing was predicted."""
-        return _ratio(self.true_positives, self.true_positives + self.false_positives)
+        return ratio(self.true_positives, self.true_positives + self.false_positives)
 
     @property
     def recall(self) -> np.ndarray:
         """TP / (TP + FN), float64 (C,) in [0, 1]; NaN where nothing was labelled."""
-        return _ratio(self.true_positives, self.true_positives + self.false_negatives)
+        return ratio(self.true_positives, self.true_positives + self.false_negatives)
 
     def to_dict(self, names: Sequence[str]) -> dict[str, Any]:
         """The block of `metrics.json`; None where there is no evidence, left out of the means.
@@ -67,15 +67,15 @@ class Counts:
         per_class = [
             {
                 "name": name,
-                **{key: _number(values[c]) for key, values in scores.items()},
+                **{key: number_or_none(values[c]) for key, values in scores.items()},
                 "images": int(self.images[c]),
                 "pixels": int(labelled[c]),
             }
             for c, name in enumerate(names)
         ]
         return {
-            "mean_iou": _mean(scores["iou"]),
-            "mean_dice": _mean(scores["dice"]),
+            "mean_iou": mean_or_none(scores["iou"]),
+            "mean_dice": mean_or_none(scores["dice"]),
             "per_class": per_class,
             "confusion": self.confusion.tolist(),
         }
@@ -89,13 +89,18 @@ def known_cells(target: Any) -> Any:
     An image without a judged pixel knows nothing.
     """
     xp = backend_of(target)
-    unknown = xp.equal(target, UNKNOWN)
     judged = judged_pixels(target)[..., None]
-    doubtful = xp.logical_and(xp.equal(target, LABELLED), xp.any(unknown, -1, keepdims=True))
-    unsettled = xp.logical_and(judged, xp.logical_or(unknown, doubtful))
     return xp.logical_and(
-        xp.any(judged, axis=(1, 2)), xp.logical_not(xp.any(unsettled, axis=(1, 2)))
+        xp.any(judged, axis=(1, 2)), xp.logical_not(xp.any(unsettled(target), axis=(1, 2)))
     )
+
+
+def unsettled(target: Any) -> Any:
+    """Judged pixels that may or may not belong to a class: bool (B, H, W, C). NumPy or tensors."""
+    xp = backend_of(target)
+    unknown = xp.equal(target, UNKNOWN)
+    doubtful = xp.logical_and(xp.equal(target, LABELLED), xp.any(unknown, -1, keepdims=True))
+    return xp.logical_and(judged_pixels(target)[..., None], xp.logical_or(unknown, doubtful))
 
 
 def cell_counts(target: Any, predicted: Any) -> tuple[Any, Any, Any, Any]:
@@ -128,13 +133,7 @@ def count(target: np.ndarray, prediction: np.ndarray) -> Counts:
     """
     classes = target.shape[-1]
     prediction = np.asarray(prediction)
-    if prediction.size and not 0 <= prediction.min() <= prediction.max() < classes:
-        raise ValueError(
-            f"metrics.count needs predicted ids from 0 to {classes - 1}. "
-            f"Received: {prediction.min()} to {prediction.max()}."
-        )
-    predicted = prediction[..., None] == np.arange(classes)
-    require_target(target, predicted, "metrics.count")
+    predicted = one_hot(prediction, target, "metrics.count")
     right, wrong, missed, known = cell_counts(target, predicted)
     sure = (target == LABELLED).any(-1) & (target != UNKNOWN).all(-1)
     pairs = target.argmax(-1)[sure] * classes + prediction[sure]
@@ -148,21 +147,42 @@ def count(target: np.ndarray, prediction: np.ndarray) -> Counts:
     )
 
 
+def one_hot(prediction: np.ndarray, target: np.ndarray, who: str) -> np.ndarray:
+    """Predicted ids (B, H, W) as bool (B, H, W, C), the shape of the target.
+
+    Raises:
+        ValueError: naming `who` if the shapes do not fit, an id is no class, or the target is
+            unsigned.
+    """
+    prediction, classes = np.asarray(prediction), target.shape[-1]
+    if prediction.size and not 0 <= prediction.min() <= prediction.max() < classes:
+        raise ValueError(
+            f"{who} needs predicted ids from 0 to {classes - 1}. "
+            f"Received: {prediction.min()} to {prediction.max()}."
+        )
+    predicted = prediction[..., None] == np.arange(classes)
+    require_target(target, predicted, who)
+    return predicted
+
+
+def ratio(part: np.ndarray, whole: np.ndarray) -> np.ndarray:
+    """part / whole, NaN where there is nothing to divide by."""
+    return np.where(whole > 0, part / np.maximum(whole, 1), np.nan)
+
+
+def number_or_none(value: float) -> float | None:
+    """The value, None for NaN: no evidence, as JSON can say it."""
+    return None if np.isnan(value) else float(value)
+
+
+def mean_or_none(values: np.ndarray) -> float | None:
+    """The mean of the values that are numbers, None without any."""
+    return None if np.isnan(values).all() else float(np.nanmean(values))
+
+
 def _sum(xp: Any, cells: Any) -> Any:
     return xp.sum(cells, (1, 2), dtype="int64") if xp is np else _tensor_sum(xp, cells)
 
 
 def _tensor_sum(xp: Any, cells: Any) -> Any:
     return xp.sum(xp.cast(cells, "int32"), axis=(1, 2))
-
-
-def _ratio(part: np.ndarray, whole: np.ndarray) -> np.ndarray:
-    return np.where(whole > 0, part / np.maximum(whole, 1), np.nan)
-
-
-def _number(value: float) -> float | None:
-    return None if np.isnan(value) else float(value)
-
-
-def _mean(values: np.ndarray) -> float | None:
-    return None if np.isnan(values).all() else float(np.nanmean(values))

@@ -8,6 +8,13 @@ from segkit.labels import LabelSpace
 
 TRUTH = "/truth"  # the suffix of a split that was scored against the hidden truth
 SCORES = ("iou", "dice", "precision", "recall")
+COUNTS = {  # behind the class weights, with their headings
+    "pixels": "Pixels",
+    "stored_pixels": "Pixels stored",
+    "present": "Images with it",
+    "expected_images": "Images expected to have it",
+    "image_pixels": "Pixels of the images with it",
+}
 STATES = ("present", "verified_absent", "unknown")
 SPLITS = {"train": "training", "val": "validation", "test": "test"}
 
@@ -80,17 +87,19 @@ def scores(metrics: Mapping[str, Any]) -> list[dict[str, Any]]:
         means = {"known": _means(block), "truth": _means(truth or {})}
         tables.append(
             {"split": split, "title": SPLITS.get(split, split), "rows": rows, "means": means}
-            | {"has_truth": truth is not None}
+            | {"has_truth": truth is not None, "has_bounds": "mean_iou_bounds" in block}
         )
     return tables
 
 
 def _score_row(row: Mapping[str, Any]) -> dict[str, Any]:
-    return {key: row.get(key) for key in (*SCORES, "images", "pixels")}
+    cells = {key: row.get(key) for key in (*SCORES, "images", "pixels")}
+    return {**cells, "bounds": row.get("iou_bounds") or (None, None)}
 
 
 def _means(block: Mapping[str, Any]) -> dict[str, Any]:
-    return {"iou": block.get("mean_iou"), "dice": block.get("mean_dice")}
+    bounds = block.get("mean_iou_bounds") or (None, None)
+    return {"iou": block.get("mean_iou"), "dice": block.get("mean_dice"), "bounds": bounds}
 
 
 def headline(metrics: Mapping[str, Any], covered: list[dict[str, Any]] | None) -> dict[str, Any]:
@@ -101,11 +110,16 @@ def headline(metrics: Mapping[str, Any], covered: list[dict[str, Any]] | None) -
     truth = metrics.get(f"{split}{TRUTH}")
     rows = [row for row in block.get("per_class", []) if row.get("iou") is not None]
     train = next((entry for entry in covered or [] if entry["split"] == "train"), None)
+    scored = {row["name"] for row in rows}
+    true = [row.get("iou") for row in (truth or {}).get("per_class", []) if row["name"] in scored]
+    alike = [iou for iou in true if iou is not None]
     return {
         "split": split and SPLITS.get(split, split),
         "mean_iou": block.get("mean_iou"),
         "has_truth": truth is not None,
         "truth_iou": truth and truth.get("mean_iou"),
+        # Over the classes that the known cells score: means of other classes do not compare.
+        "truth_alike": sum(alike) / len(alike) if alike else truth and truth.get("mean_iou"),
         "worst": min(rows, key=lambda row: row["iou"]) if rows else None,
         "silent": [r["name"] for r in block.get("per_class", []) if r.get("iou") is None],
         "known_share": train and train["known_share"],
@@ -164,11 +178,22 @@ def _confusion_row(names: list[str], c: int, counts: list[int]) -> dict[str, Any
 
 
 def weights(recorded: Mapping[str, Any]) -> dict[str, Any]:
-    """Class weights with the counts behind them, and each weight as a share of the largest."""
-    keys = ("name", "pixels", "present", "image_pixels", "weight", "in_loss")
+    """Class weights with the counts behind them, and each weight as a share of the largest.
+
+    "left_out" has the classes of which fewer pixels count than are stored, and how many fewer.
+    """
+    keys = ("name", "weight", "in_loss", *COUNTS)
     rows = [{key: row.get(key) for key in keys} for row in recorded.get("classes", [])]
     largest = max((row["weight"] or 0 for row in rows), default=0)
+    left_out = {}
     for row in rows:
         row["share"] = (row["weight"] or 0) / largest if largest else 0
-    scaled = any(row["in_loss"] is not None for row in rows)
-    return {"scheme": recorded.get("scheme", ""), "rows": rows, "scaled": scaled}
+        left_out[row["name"]] = (row["stored_pixels"] or 0) - (row["pixels"] or 0)
+    return {
+        "scheme": recorded.get("scheme", ""),
+        "rows": rows,
+        "scaled": any(row["in_loss"] is not None for row in rows),
+        "counts": {key: COUNTS[key] for key in COUNTS if any(row[key] is not None for row in rows)},
+        "left_out": {name: pixels for name, pixels in left_out.items() if pixels > 0},
+        "at_random": recorded.get("at_random", True),
+    }

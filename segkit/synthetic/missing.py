@@ -7,8 +7,10 @@ from typing import Mapping
 import numpy as np
 
 from segkit.contract import Sample, Source, shape_text, share, whole_number
+from segkit.erasing import erase, erased_id
 from segkit.labels import LabelSpace
 from segkit.synthetic import streams
+from segkit.targets import shown
 
 
 def hide(
@@ -67,14 +69,20 @@ def hide(
 class HiddenAnnotations:
     """A source whose annotations are partly hidden; the full mask is kept as the truth.
 
-    Image i loses what `hide` takes from image i with the same rate and seed.
+    Image i loses what `hide` takes from image i with the same rate and seed; in a split with a
+    name, what a stream of its own takes, so that image i of train and image i of val have nothing
+    in common.
 
     Args:
         source: any `contract.Source`. Its samples' own gaps stay: hiding only takes away.
         rate: see `hide`.
         seed: whole number from 0 on.
-        groups: number of sources that the images are dealt to at random, by (seed, i); whole
-            classes are then hidden in whole sources. 0: each image loses classes on its own.
+        groups: number of sources that the images are dealt to at random, by (seed, split, i);
+            whole classes are then hidden in whole sources, the same in every split. 0: each image
+            loses classes on its own.
+        split: name of the split.
+        declared: False loses the record of what was hidden, too, as where there is no manifest: a
+            class then counts as annotated in the images whose mask still shows it.
 
     Raises:
         ValueError: see `hide`.
@@ -86,16 +94,21 @@ class HiddenAnnotations:
         rate: float | Mapping[str, float] = 0.5,
         seed: int = 0,
         groups: int = 0,
+        declared: bool = True,
+        *,
+        split: str = "",
     ):
         self.source = source
         self.labels = source.labels
+        self.split = str(split)
+        self.declared = bool(declared)
         self.seed = whole_number("seed", seed)
         self.groups = whole_number("groups", groups)
         self.rates = class_rates(rate, self.labels)
         self._by_source = hidden_by_source(self.rates, self.groups, self.seed)
 
         if self.labels.exclusive:
-            _left(self.labels)  # speaks up now rather than at the first image
+            erased_id(self.labels)  # speaks up now rather than at the first image
 
     def __len__(self) -> int:
         return len(self.source)
@@ -107,30 +120,38 @@ class HiddenAnnotations:
         """
         index = streams.position(index, len(self), "This source")
         sample = self.source[index]
-        hidden = self.hidden(index)
+        mask, annotated = self._reduced(index, sample.mask, sample.annotated)
         whole = np.asarray(sample.annotated, bool).all()
-        return sample._replace(
-            mask=erase(sample.mask[None], hidden[None], self.labels)[0],
-            annotated=np.asarray(sample.annotated, bool) & ~hidden,
-            truth=sample.mask if sample.truth is None and whole else sample.truth,
-        )
+        truth = sample.mask if sample.truth is None and whole else sample.truth
+        return sample._replace(mask=mask, annotated=annotated, truth=truth)
 
     def annotation(self, index: int) -> tuple[np.ndarray, np.ndarray]:
         """The reduced mask and `annotated` of sample `index`, without its image."""
         index = streams.position(index, len(self), "This source")
-        mask, annotated = self.source.annotation(index)
-        hidden = self.hidden(index)
-        return erase(mask[None], hidden[None], self.labels)[0], annotated & ~hidden
+        return self._reduced(index, *self.source.annotation(index))
 
     def hidden(self, index: int) -> np.ndarray:
         """bool (C,): the classes hidden in image `index`, without reading the image."""
         if self.groups:
             return self._by_source[self.group(index)]
-        return _hidden(self.rates, self.seed, index)
+        return _hidden(self.rates, self.seed, index, self.split)
+
+    def _reduced(
+        self, index: int, mask: np.ndarray, annotated: np.ndarray
+    ) -> tuple[np.ndarray, np.ndarray]:
+        hidden = self.hidden(index)
+        mask = erase(mask[None], hidden[None], self.labels)[0]
+        annotated = np.asarray(annotated, bool) & ~hidden
+        if not self.declared:
+            annotated &= shown(mask, self.labels)
+            if self.labels.background is not None:
+                annotated[self.labels.background] = True
+        return mask, annotated
 
     def group(self, index: int) -> int:
         """The source, 0..groups - 1, that image `index` is dealt to."""
-        return int(streams.generator(self.seed, "deal", index).integers(self.groups))
+        rng = streams.generator(self.seed, *_address("deal", self.split), index)
+        return int(rng.integers(self.groups))
 
 
 def class_rates(rate: float | Mapping[str, float], labels: LabelSpace) -> np.ndarray:
@@ -168,42 +189,12 @@ def hidden_by_source(rates: np.ndarray, sources: int, seed: int) -> np.ndarray:
     return hidden
 
 
-def _left(labels: LabelSpace) -> int:
-    """The id that hidden pixels take."""
-    left = labels.background if labels.background is not None else labels.ignore_index
-    if left is None:
-        raise ValueError(
-            "Hidden pixels become the background, or ignore_index where there is no background. "
-            "Received: a label space with neither. Give LabelSpace one of the two."
-        )
-    return left
+def _hidden(rates: np.ndarray, seed: int, index: int, split: str = "") -> np.ndarray:
+    return streams.generator(seed, *_address("hide", split), index).random(len(rates)) < rates
 
 
-def erase(masks: np.ndarray, hidden: np.ndarray, labels: LabelSpace) -> np.ndarray:
-    """A copy of the masks without the classes that are hidden, bool (B, C), in each image.
-
-    Raises:
-        ValueError: if there is no id that hidden pixels could take.
-    """
-    if not labels.exclusive:
-        return np.where(hidden[:, None, None, :] & (masks == 1), 0, masks).astype(masks.dtype)
-    left, erased = _left(labels), masks.copy()
-    for mask, row in zip(erased, hidden):
-        for c in (*np.flatnonzero(row).tolist(), *_coarse_ids(row, labels)):
-            np.copyto(mask, left, where=mask == c)
-    return erased
-
-
-def _coarse_ids(hidden: np.ndarray, labels: LabelSpace) -> list[int]:
-    return [
-        entry.id
-        for entry in labels.coarse
-        if all(hidden[labels.index(member)] for member in entry.members)
-    ]
-
-
-def _hidden(rates: np.ndarray, seed: int, index: int) -> np.ndarray:
-    return streams.generator(seed, "hide", index).random(len(rates)) < rates
+def _address(purpose: str, split: str) -> tuple[str, ...]:
+    return (purpose, split) if split else (purpose,)
 
 
 def _known(annotated, count: int, labels: LabelSpace) -> np.ndarray:

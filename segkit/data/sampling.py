@@ -1,0 +1,81 @@
+"""How often an epoch shows each image: shares of the draws, from what is known about the images."""
+
+from __future__ import annotations
+
+from typing import Callable
+
+import numpy as np
+
+from segkit import contract
+
+# present and annotated, both bool (N, C) over the foreground classes -> shares (N,)
+Sampling = Callable[[np.ndarray, np.ndarray], np.ndarray]
+
+
+class Labelled:
+    """Shows images with labelled objects more often, each class as often as the others.
+
+        s_i = (1 - share) / N + share / C' sum_c [c labelled in i] / n_c
+
+    with N images, n_c of which have class c labelled, and C' foreground classes that occur. Where
+    most annotations are missing, most images say nothing, and an epoch that shows all of them
+    equally often is spent on those; where a class is rare, it is hardly ever seen.
+
+    Args:
+        share: of the draws that go by the labels, in [0, 1]; 0 shows all images equally often.
+
+    Raises:
+        ValueError: if `share` is out of range.
+    """
+
+    def __init__(self, share: float = 0.8):
+        self.share = contract.share("share", share)
+
+    def __call__(self, present: np.ndarray, annotated: np.ndarray) -> np.ndarray:
+        """Shares of the draws, float64 (N,), that add up to 1.
+
+        Args:
+            present: bool (N, F), the foreground classes that the mask of each image shows.
+            annotated: bool (N, F), which of them somebody looked for.
+        """
+        labelled = (present & annotated).astype("float64")
+        of_class = labelled.sum(0)
+        even = np.full(len(labelled), 1 / max(len(labelled), 1))
+        if not of_class.any():
+            return even
+        by_label = (labelled[:, of_class > 0] / of_class[of_class > 0]).mean(1)
+        return (1 - self.share) * even + self.share * by_label
+
+
+class Complete:
+    """Shows only images in which every class was annotated, as if there were no others.
+
+    What many do with incomplete data; here to be compared with.
+
+    Raises:
+        ValueError: when it is called with no such image.
+    """
+
+    def __call__(self, present: np.ndarray, annotated: np.ndarray) -> np.ndarray:
+        """Shares of the draws, float64 (N,); see `Labelled`."""
+        whole = annotated.all(1)
+        if not whole.any():
+            raise ValueError(
+                "sampling=complete needs images in which every class was annotated. "
+                f"Received: none among {len(whole)}. Take sampling=labelled."
+            )
+        return whole / whole.sum()
+
+
+def draw(shares: np.ndarray, seed: int, epoch: int) -> np.ndarray:
+    """The images of an epoch, as many as there are, in random order; int64 (N,).
+
+    Systematic resampling: image i comes floor(N s_i) or ceil(N s_i) times, so equal shares are a
+    permutation. A function of its arguments.
+    """
+    rng = np.random.default_rng([seed, epoch])
+    count = len(shares)
+    edges = np.cumsum(shares) * (count / np.sum(shares))
+    # Rounded, as sums of 1 / N miss whole numbers by an ulp, and one image would come twice.
+    times = np.diff(np.floor(np.round(edges, 6) + rng.random()).astype(int), prepend=0)
+    return rng.permutation(np.repeat(np.arange(count), times))

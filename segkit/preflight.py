@@ -1,0 +1,219 @@
+"""What is checked between opening the data and the first step.
+
+Errors where nothing could be learnt, warnings where a class could not be, could not be scored, or
+where the loss may not do what it was chosen for; each names the classes and the way out.
+"""
+
+from __future__ import annotations
+
+import logging
+import warnings
+from typing import Any, Iterator, Mapping, Sequence
+
+import numpy as np
+
+from segkit import class_weights
+from segkit.class_counts import ClassCounts
+from segkit.contract import Source
+from segkit.labels import LabelSpace
+from segkit.losses import GatedCrossEntropy
+from segkit.losses.estimated import estimated_terms
+
+log = logging.getLogger(__name__)
+
+# Gates that open as far as the model already believes in the class.
+GATES_OF_BELIEF = ("predicted", "soft")
+
+
+def require_images(splits: Mapping[str, Source]) -> None:
+    """Refuses data without images to train on or to watch.
+
+    Raises:
+        ValueError: naming the split that has none.
+    """
+    for name in ("train", "val"):
+        if name not in splits or not len(splits[name]):
+            raise ValueError(
+                f"Training needs images in the splits train and val, and {name} has none. "
+                f"Received: {({k: len(v) for k, v in splits.items()})}."
+            )
+
+
+def check_classes(labels: LabelSpace, counts: ClassCounts) -> None:
+    """Refuses training data in which no class can be learnt, and warns of each that cannot.
+
+    Args:
+        labels: the label space.
+        counts: of the training split.
+
+    Raises:
+        ValueError: if no class but the background has a labelled pixel on known cells.
+    """
+    empty = [c for c in labels.foreground if not counts.pixels[c]]
+    undeclared = [c for c in empty if counts.stored_pixels[c]]
+    if len(empty) == len(labels.foreground):
+        found = f" The masks do hold {_names(labels, undeclared)}, but only in images where "
+        found += "annotations.csv says that nobody looked for it."
+        raise ValueError(
+            "There is nothing to learn: no class but the background has a labelled pixel in an "
+            f"image where it was annotated.{found if undeclared else ''} Look at annotations.csv, "
+            "data.annotated and data.missing.rate."
+        )
+    for c in empty:
+        if c in undeclared:
+            log.warning(
+                "%s is in the masks of the training images, but only where it is declared "
+                "unannotated: nothing shows the model where it is not. Declare the images in "
+                "which it was outlined completely.",
+                labels.names[c],
+            )
+            continue
+        looked = counts.annotated_images[c]
+        state = "has no pixel where it was annotated" if looked else "is unknown"
+        log.warning("%s %s in all training images: it cannot be learnt.", labels.names[c], state)
+
+
+def check_evidence(labels: LabelSpace, counts: ClassCounts) -> None:
+    """Warns of what the validation split cannot tell about the model.
+
+    Args:
+        labels: the label space.
+        counts: of the validation split.
+    """
+    unknown = [c for c in labels.foreground if not counts.annotated_images[c]]
+    unseen = [c for c in labels.foreground if counts.annotated_images[c] and not counts.images[c]]
+    if len(unknown) == len(labels.foreground):
+        log.warning(
+            "No class can be scored on the split val: nobody looked for %s in its images. "
+            "val_mean_iou will not be a number, the latest model is kept instead of the best, and "
+            "training does not stop early.",
+            _names(labels, unknown),
+        )
+        return
+    # The background is settled only where nothing else can hide in it.
+    if labels.background is not None and not counts.complete_images:
+        unknown.append(labels.background)
+    if unknown:
+        log.warning(
+            "The split val holds no evidence on %s: the best model is chosen without it. (A class "
+            "needs an image where it was looked for, the background one where every class was.)",
+            _names(labels, unknown),
+        )
+    if unseen:
+        log.warning(
+            "The split val shows no pixel of %s where it was looked for: its IoU there is 0 from "
+            "the first false positive on, and without one it is in no mean.",
+            _names(labels, unseen),
+        )
+    if not counts.at_random:
+        log.warning(
+            "With data.annotated=present a class is scored in the images that show it, and nobody "
+            "knows whether it is predicted wrongly in others; trainer.bounds=true says how much "
+            "that may matter."
+        )
+
+
+def check_gates(loss: Any, labels: LabelSpace, counts: ClassCounts) -> None:
+    """Warns of classes for which the gate of a `GatedCrossEntropy` may not open.
+
+    Such a gate opens as far as the model believes in the class, and while it is closed the model
+    comes to believe in it only if
+
+        a_c w_c > (1 - a_c) w_0,  that is  a_c > w_0 / (w_0 + w_c)
+
+    with a_c the share of the images holding class c in which it was annotated, and w the class
+    weights in the loss. If annotations are missing at random, a_c is annotated_images[c] /
+    total_images; otherwise nobody can tell it.
+
+    Args:
+        loss: as compiled, with its weights; the terms of a sum are found.
+        labels: the label space.
+        counts: of the training split.
+    """
+    looked = counts.annotated_images / counts.total_images
+    missing = [c for c in labels.foreground if counts.pixels[c] and looked[c] < 1]
+    if labels.background is None or not missing:
+        return
+    for gated in _gated(loss):
+        weights = gated.class_weights or [1] * len(labels.names)
+        needed = _needed_share(weights, labels)
+        closed = [c for c in missing if looked[c] <= needed[c]]
+        if not counts.at_random:
+            log.warning(
+                "The gate of %s opens for a class that was outlined in more than this share of "
+                "the images that hold it: %s. With data.annotated=present nobody can tell whether "
+                "it was. loss=marginal_cross_entropy has no such bound.",
+                gated.name,
+                ", ".join(f"{labels.names[c]} {needed[c]:.0%}" for c in missing),
+            )
+        elif closed:
+            log.warning(
+                "The gate of %s may not open for %s; unopened, what nobody outlined counts as "
+                "background. Take loss=marginal_cross_entropy, which has no such bound%s.",
+                gated.name,
+                "; ".join(
+                    f"{labels.names[c]} (annotated in {looked[c]:.0%} of the images, more than "
+                    f"{needed[c]:.0%} needed at weight {weights[c]:.3g} against "
+                    f"{weights[labels.background]:.3g})"
+                    for c in closed
+                ),
+                _other_weights(labels, counts, missing),
+            )
+
+
+def check_estimates(loss: Any, labels: LabelSpace, counts: ClassCounts) -> None:
+    """Warns if an estimated loss meets a manifest, and offers it where there is none.
+
+    Args:
+        loss: as compiled; the terms of a sum are found.
+        labels: the label space.
+        counts: of the training split.
+    """
+    looked = counts.annotated_images[list(labels.foreground)]
+    if not (looked < counts.total_images).any():
+        return
+    estimates = any(estimated_terms(loss))
+    if estimates and counts.at_random:
+        log.warning(
+            "%s estimates how often a class was skipped that nobody said was skipped. Here it is "
+            "declared which classes were annotated, so what is unknown is certain to be; "
+            "loss=marginal_cross_entropy_dice takes it so.",
+            loss.name,
+        )
+    elif not estimates and not counts.at_random:
+        log.info(
+            "Nobody declared what was annotated, so a class that a mask does not show is absent or "
+            "was skipped. loss=estimated_cross_entropy_dice estimates how often."
+        )
+
+
+def _needed_share(weights: Sequence[float], labels: LabelSpace) -> np.ndarray:
+    """w_0 / (w_0 + w_c), the least share of its images a class must be annotated in; 1 if 0 / 0."""
+    w = np.asarray(weights, "float64")
+    total = w + w[labels.background]
+    return np.where(total > 0, w[labels.background] / np.where(total > 0, total, 1), 1)
+
+
+def _other_weights(labels: LabelSpace, counts: ClassCounts, missing: Sequence[int]) -> str:
+    """The end of a sentence that offers median-frequency weights, if they open every gate."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of classes without a pixel, which are no matter here
+        needed = _needed_share(class_weights.median_frequency(counts), labels)
+    share = counts.annotated_images / counts.total_images
+    if any(share[c] <= needed[c] for c in missing):
+        return ""
+    listed = ", ".join(f"{labels.names[c]} {needed[c]:.0%}" for c in missing)
+    return f", or class_weights=median_frequency, with which the bounds are {listed}"
+
+
+def _gated(loss: Any) -> Iterator[GatedCrossEntropy]:
+    """The losses with a gate of belief in a loss or, at any depth, in a sum of losses."""
+    if isinstance(loss, GatedCrossEntropy):
+        if getattr(loss, "gate", GATES_OF_BELIEF[0]) in GATES_OF_BELIEF:
+            yield loss
+    for term in getattr(loss, "losses", ()):
+        yield from _gated(term)
+
+
+def _names(labels: LabelSpace, classes: Sequence[int]) -> str:
+    return ", ".join(labels.names[c] for c in classes)
