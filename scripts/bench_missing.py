@@ -57,7 +57,12 @@ COMPARED: dict[str, tuple[list[str], tuple[float, ...]]] = {
 }
 WAYS = DECIDING | COMPARED
 BY_SOURCE = ("plain", "recipe", "marginal")  # whole classes missing per source
-LARYNX = ("recipe", "plain", "estimated, no manifest")
+LARYNX = {
+    "plain": ["loss=cross_entropy", *PLAIN],
+    "default": [],
+    "estimated, no manifest": [ESTIMATED[0], *UNDECLARED],
+    "recipe": RECIPE,
+}
 HIDDEN = "{vocal_folds: 0.5, glottal_space: 0.5, surgical_tool: 0.5}"
 
 
@@ -105,9 +110,10 @@ def _larynx(seed: int, root: str) -> Iterator[Cell]:
     given = ["experiment=larynx", f"data.root={root}", f"seed={seed}", f"data.missing.seed={seed}"]
     hiding = [f"data.missing.rate={HIDDEN}"]
     yield Cell("larynx", "random", "full", 0, seed, given + WAYS["full"][0])
-    yield Cell("larynx", "random", "recipe", 0, seed, given + RECIPE)
-    for way in LARYNX:
-        yield Cell("larynx", "random", way, 0.5, seed, given + hiding + WAYS[way][0])
+    for way, overrides in LARYNX.items():
+        yield Cell("larynx", "random", way, 0.5, seed, given + hiding + overrides)
+        if way in ("default", "recipe"):
+            yield Cell("larynx", "random", way, 0, seed, given + overrides)
 
 
 def run(cell: Cell, out: Path) -> str:

@@ -10,7 +10,11 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-FULL = ("full", "recipe")  # the ways to learn from complete masks, of which the best is "full"
+FULL = (
+    "full",
+    "recipe",
+    "default",
+)  # the ways to learn from complete masks, of which the best is "full"
 LARYNX = ("vocal_folds", "glottal_space", "surgical_tool")
 # Student's t for 95 %, two-sided, by degrees of freedom 1, 2, ...
 STUDENT = (12.706, 4.303, 3.182, 2.776, 2.571, 2.447, 2.365, 2.306, 2.262)
@@ -57,12 +61,18 @@ def read(out: Path) -> pd.DataFrame:
 
 
 def recovered(cells: pd.DataFrame) -> pd.DataFrame:
-    """Adds R = (iou - plain) / (full - plain), each of the same data, seed (and rate, pattern)."""
+    """Adds R = (iou - plain) / (full - plain), each of the same data, seed (and rate, pattern).
+
+    A seed for which plain was not run takes the mean of those for which it was.
+    """
     complete = cells[(cells.rate == 0) & cells.way.isin(FULL)]
     full = complete.groupby(["data", "seed"]).iou.max().rename("full")
     plain = cells[cells.way == "plain"].set_index(["data", "pattern", "rate", "seed"]).iou
+    usual = plain.groupby(["data", "pattern", "rate"]).mean().rename("usual")
     cells = cells.join(full, on=["data", "seed"])
     cells = cells.join(plain.rename("plain"), on=["data", "pattern", "rate", "seed"])
+    cells = cells.join(usual, on=["data", "pattern", "rate"])
+    cells["plain"] = cells.plain.fillna(cells.usual)
     gap = (cells.full - cells.plain).where(cells.rate > 0)
     return cells.assign(R=(cells.iou - cells.plain) / gap)
 

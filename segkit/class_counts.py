@@ -103,8 +103,9 @@ def count(
 
     Pixels of a coarse label with members M count for class c in M as pixels[c] / sum_{k in M}
     pixels[k] of a pixel each, by the pixels that have a class of their own; for nobody, if none
-    has. The images that hold them count for image_pixels[c] in the same part; they are known to
-    hold some of M, not which, so they are among neither images[c] nor annotated_images[c].
+    has. The images that hold them and no pixel of c itself count for image_pixels[c] in the same
+    part. All that hold them are known to hold some of M, not which, so they are among neither
+    images[c] nor annotated_images[c].
 
     Args:
         masks: integers (B, H, W), or an iterable of masks (H, W) of any sizes; planes (H, W, C)
@@ -144,7 +145,8 @@ class _Sums:
         self.annotated_images, self.annotated_pixels = self._zeros(2)
         self.unknown_pixels, self.outlined_unasked = self._zeros(2)
         self.coarse_pixels = np.zeros(len(labels.coarse), "int64")
-        self.coarse_image_pixels = np.zeros(len(labels.coarse), "int64")
+        # By coarse label and class: of an image that shows the class itself, nothing is open.
+        self.coarse_image_pixels = np.zeros(self.members.shape, "int64")
         self.total_images = self.complete_images = 0
 
     def add(self, mask: np.ndarray, looked: np.ndarray) -> None:
@@ -161,7 +163,7 @@ class _Sums:
         self.unknown_pixels += judged * ~looked
         self.outlined_unasked += stored * ~looked
         self.coarse_pixels += coarse
-        self.coarse_image_pixels += size * (coarse > 0)
+        self.coarse_image_pixels += size * np.outer(coarse > 0, found == 0)
         self.total_images += 1
         self.complete_images += int(looked.all())
 

@@ -14,6 +14,7 @@ import numpy as np
 import yaml
 
 from segkit.class_counts import ClassCounts, count
+from segkit.contract import is_number
 
 __all__ = [
     "ClassCounts",
@@ -78,8 +79,10 @@ def effective_number(counts: ClassCounts, beta: float = 0.999) -> np.ndarray:
     Ref: Cui et al. 2019, arXiv:1901.05555. Differs: n_c (there, samples of one class each); the
     mean weight is 1 over the classes that occur.
     """
-    if not 0 <= beta < 1:
-        raise ValueError(f"beta must be from 0 to below 1. Received: {beta!r}. For example 0.999.")
+    if not (is_number(beta) and 0 <= beta < 1):
+        raise ValueError(
+            f"beta must be a number from 0 to below 1. Received: {beta!r}. For example 0.999."
+        )
     return _inverse(counts, 1 - beta**counts.expected_images, lambda e: len(e) / (1 / e).sum())
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import difflib
+import errno
 import importlib
 import logging
 import os
@@ -177,6 +178,8 @@ def _explain(error: BaseException) -> str:
         return f"cannot read {error.override!r}. Quote values like this: \"{key}='a b=c'\"."
     if isinstance(error, OSError) and error.strerror and error.filename:
         return f"{error.filename}: {error.strerror}. Name another place, or mend this one."
+    if isinstance(error, OSError) and error.errno == errno.ENOSPC:  # which names no file
+        return f"{error.strerror}. Free some space, or name another place."
     cause: BaseException | None = error
     while cause is not None and not isinstance(cause, (ConfigAttributeError, ConfigKeyError)):
         cause = cause.__cause__

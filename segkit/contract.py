@@ -131,15 +131,18 @@ def whole_number(name: str, value: int, least: int = 0) -> int:
     return number
 
 
+def is_number(value: Any) -> bool:
+    """Whether a value is a real number; true and false are none."""
+    flag = isinstance(value, (bool, np.bool_))
+    return isinstance(value, (numbers.Real, np.number)) and not flag
+
+
 def share(name: str, value: float) -> float:
     """`value` as a float.
 
     Raises:
         ValueError: if it is no number from 0 to 1.
     """
-    number = isinstance(value, (numbers.Real, np.number)) and not isinstance(
-        value, (bool, np.bool_)
-    )
-    if not number or not 0 <= value <= 1:
+    if not is_number(value) or not 0 <= value <= 1:
         raise ValueError(f"{name} must be a number from 0 to 1. Received: {value!r}.")
     return float(value)

@@ -25,12 +25,14 @@ class AnnotatedShare(keras.callbacks.Callback):
         loss: the compiled loss; the estimated ones in a sum are found. Their `annotated_share`
             needs one value a class.
         source: the training split.
-        images: predicted at most after each epoch, drawn anew by (seed, epoch).
+        images: predicted after each epoch, drawn anew by (seed, epoch): so many in whole batches,
+            or all if there are fewer.
         batch_size: images a batch.
         seed: from 0 on.
 
     Raises:
-        ValueError: if a number is out of range, or the losses have one share for all classes.
+        ValueError: if a number is out of range, the losses have one share for all classes, or on
+            the JAX backend, where a compiled training step keeps the shares it began with.
     """
 
     def __init__(
@@ -42,6 +44,12 @@ class AnnotatedShare(keras.callbacks.Callback):
         self.batch_size = whole_number("batch_size", batch_size, least=1)
         most = -(-whole_number("images", images, least=1) // self.batch_size)
         self.steps = min(most, steps(source, self.batch_size))
+        if self.losses and keras.backend.backend() == "jax":
+            raise ValueError(
+                "Estimating annotated_share needs a backend whose compiled steps see it change. "
+                "Received: jax. Set KERAS_BACKEND=tensorflow, or keep the share as it is, without "
+                "this callback."
+            )
         classes = (source.labels.num_classes,)
         for term in self.losses:
             if tuple(term.annotated_share.shape) != classes:
@@ -55,9 +63,11 @@ class AnnotatedShare(keras.callbacks.Callback):
         if not self.losses:
             return
         labelled, doubted, seen = self._look(epoch)
-        names, shares = self.source.labels.names, np.zeros(seen.shape[1])
+        names = self.source.labels.names
+        shares = np.array(self.losses[0].annotated_share, "float64")
         for c in self.source.labels.foreground:
-            shares[c] = estimate_share(seen[labelled[:, c], c], seen[doubted[:, c], c])
+            if labelled[:, c].any():  # else the last estimate stands: a rare class was not drawn
+                shares[c] = estimate_share(seen[labelled[:, c], c], seen[doubted[:, c], c])
             if logs is not None:
                 logs[f"annotated_share_{names[c]}"] = shares[c]
         for term in self.losses:

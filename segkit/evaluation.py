@@ -60,14 +60,21 @@ def evaluate(
 
     Args:
         model: maps images in [0, 1], float32 (B, H, W, K), to logits (B, H, W, C).
-        source: what to predict; images of one size share a batch, others get one of their own.
+        source: what to predict; images of one size and type share a batch, others get one of
+            their own. Its classes exclude each other.
         batch_size: images a batch, at most.
         examples: how many samples to return with their prediction, spread evenly.
         bounds: True also bounds the scores over all that the unknown cells may turn out to be.
 
     Raises:
-        ValueError: if the source is empty.
+        ValueError: if the source is empty, or its classes may overlap.
     """
+    if not source.labels.exclusive:
+        raise ValueError(
+            "Evaluation takes the most probable class of each pixel, so classes exclude each "
+            "other. Received: exclusive=False. Score each channel on its own, as a label space "
+            "of that class and its background."
+        )
     if not len(source):
         raise ValueError("There is no image to evaluate on. Received: an empty split.")
     chosen = set(np.linspace(0, len(source) - 1, min(examples, len(source))).astype(int).tolist())
@@ -133,11 +140,16 @@ def _batches(source: Source, batch_size: int) -> Iterator[list[Sample]]:
     batch: list[Sample] = []
     for index in range(len(source)):
         sample = source[index]
-        if batch and (len(batch) == batch_size or sample.image.shape != batch[0].image.shape):
+        if batch and (len(batch) == batch_size or not _alike(sample.image, batch[0].image)):
             yield batch
             batch = []
         batch.append(sample)
     yield batch
+
+
+def _alike(image: np.ndarray, other: np.ndarray) -> bool:
+    # Of two types, one would be converted, and bytes would no longer be scaled to [0, 1].
+    return image.shape == other.shape and image.dtype == other.dtype
 
 
 def _count(

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 import warnings
-from typing import Any, Iterator, Mapping, Sequence
+from typing import Any, Mapping, Sequence
 
 import numpy as np
 
@@ -16,7 +16,8 @@ from segkit import class_weights
 from segkit.class_counts import ClassCounts
 from segkit.contract import Source
 from segkit.labels import LabelSpace
-from segkit.losses import GatedCrossEntropy
+from segkit.losses import Exclusion, GatedCrossEntropy
+from segkit.losses.compound import terms_of
 from segkit.losses.estimated import estimated_terms
 
 log = logging.getLogger(__name__)
@@ -105,12 +106,35 @@ def check_evidence(labels: LabelSpace, counts: ClassCounts) -> None:
             "the first false positive on, and without one it is in no mean.",
             _names(labels, unseen),
         )
-    if not counts.at_random:
+    somewhere = counts.annotated_images[list(labels.foreground)] < counts.total_images
+    if not counts.at_random and somewhere.any():
         log.warning(
             "With data.annotated=present a class is scored in the images that show it, and nobody "
             "knows whether it is predicted wrongly in others; trainer.bounds=true says how much "
             "that may matter."
         )
+
+
+def check_exclusion(loss: Any, labels: LabelSpace) -> None:
+    """Refuses an `Exclusion` with another background than the data have.
+
+    Their background would exclude every other class, those that nobody looked for, too.
+
+    Args:
+        loss: as compiled; the terms of a sum are found.
+        labels: the label space.
+
+    Raises:
+        ValueError: naming both.
+    """
+    for term in terms_of(loss):
+        if isinstance(term, Exclusion) and term.background != labels.background:
+            there = "null" if labels.background is None else labels.background
+            raise ValueError(
+                f"The loss {term.name} needs the background of the data, {there}. "
+                f"Received: {term.background}. Set loss.background={there}, or, where it is the "
+                f"second term of a sum, +loss.losses.1.background={there}."
+            )
 
 
 def check_gates(loss: Any, labels: LabelSpace, counts: ClassCounts) -> None:
@@ -134,7 +158,9 @@ def check_gates(loss: Any, labels: LabelSpace, counts: ClassCounts) -> None:
     missing = [c for c in labels.foreground if counts.pixels[c] and looked[c] < 1]
     if labels.background is None or not missing:
         return
-    for gated in _gated(loss):
+    for gated in terms_of(loss):
+        if not isinstance(gated, GatedCrossEntropy) or gated.gate not in GATES_OF_BELIEF:
+            continue
         weights = gated.class_weights or [1] * len(labels.names)
         needed = _needed_share(weights, labels)
         closed = [c for c in missing if looked[c] <= needed[c]]
@@ -204,15 +230,6 @@ def _other_weights(labels: LabelSpace, counts: ClassCounts, missing: Sequence[in
         return ""
     listed = ", ".join(f"{labels.names[c]} {needed[c]:.0%}" for c in missing)
     return f", or class_weights=median_frequency, with which the bounds are {listed}"
-
-
-def _gated(loss: Any) -> Iterator[GatedCrossEntropy]:
-    """The losses with a gate of belief in a loss or, at any depth, in a sum of losses."""
-    if isinstance(loss, GatedCrossEntropy):
-        if getattr(loss, "gate", GATES_OF_BELIEF[0]) in GATES_OF_BELIEF:
-            yield loss
-    for term in getattr(loss, "losses", ()):
-        yield from _gated(term)
 
 
 def _names(labels: LabelSpace, classes: Sequence[int]) -> str:

@@ -34,7 +34,7 @@ def open_splits(config: DictConfig) -> dict[str, Source]:
     for source in splits.values():
         if isinstance(source, (Folder, Joined)):
             source.validate()  # names every damaged mask now, not one a night
-    declared = not missing or missing.get("declared", True)
+    declared = not missing or missing.get("declared", True) is True
     if declared and not _hides((missing or {}).get("rate", 0)):
         return dict(splits)
     return {

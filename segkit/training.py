@@ -47,6 +47,7 @@ def run(config: DictConfig) -> float | None:
     shares = build(config.sampling)(surveys["train"].present, surveys["train"].annotated)
     weights = _weigh(config.class_weights, surveys["train"].counts, folder)
     model = assemble(config, splits["train"], weights)
+    preflight.check_exclusion(model.loss, splits["train"].labels)
     for check_loss in (preflight.check_gates, preflight.check_estimates):
         check_loss(model.loss, splits["train"].labels, surveys["train"].counts)
     callbacks, kept = _callbacks(config, model.loss, splits["train"])

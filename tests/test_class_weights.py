@@ -86,6 +86,15 @@ def test_a_coarse_label_is_dealt_to_its_members():
     assert counts.image_pixels.tolist() == [30, 10 + 8, 10 + 2, 0, 0]
 
 
+def test_an_image_with_a_class_and_a_coarse_label_of_it_counts_once():
+    """A car and a vehicle in one image of 4 pixels: two cars in 4 pixels, not in 8."""
+    vehicle = {"name": "vehicle", "id": 7, "members": ["car", "truck"]}
+    space = LabelSpace(["background", "car", "truck"], coarse=[vehicle])
+    counts = class_weights.count(np.array([[[0, 0, 1, 7]]]), np.ones((1, 3), bool), space)
+    assert counts.pixels.tolist() == [2, 2, 0]
+    assert counts.image_pixels.tolist() == [4, 4, 0]
+
+
 def test_what_the_masks_show_says_nothing_about_the_rest():
     """Ten outlined images, a in two of them, annotated read off the masks: nothing to correct."""
     masks = np.zeros((10, 1, 10), int)
@@ -231,9 +240,9 @@ def test_ends_of_the_effective_number(counts):
     assert nearly == pytest.approx([0.6, 1.2, 1.2], rel=1e-6)
 
 
-@pytest.mark.parametrize("beta", [-0.1, 1, 1.5, float("nan")])
+@pytest.mark.parametrize("beta", [-0.1, 1, 1.5, float("nan"), "x", None])
 def test_bad_beta(counts, beta):
-    with pytest.raises(ValueError, match=f"from 0 to below 1. Received: {beta}. For example 0.999"):
+    with pytest.raises(ValueError, match=f"from 0 to below 1. Received: {beta!r}. For example"):
         class_weights.effective_number(counts, beta=beta)
 
 

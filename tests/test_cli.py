@@ -1,5 +1,6 @@
 """The command: verbs, help, and the words of mistakes."""
 
+import os
 import subprocess
 import sys
 import time
@@ -90,6 +91,16 @@ def test_mistakes_are_explained_without_a_traceback(override, words, tmp_path, c
     shown = capfd.readouterr().err
     assert words in shown and "segkit train: " in shown
     assert "Traceback" not in shown and "Error executing job" not in shown
+
+
+def test_a_full_disk_is_explained(monkeypatch, tmp_path, capfd, hydra_off):
+    def full(config):
+        raise OSError(28, os.strerror(28))
+
+    monkeypatch.setattr("segkit.synthesis.run", full)
+    assert main(["synthesize", f"output={tmp_path / 'scenes'}"]) == 1
+    words = "segkit synthesize: No space left on device. Free some space, or name another place."
+    assert words in capfd.readouterr().err
 
 
 def test_a_mistake_from_outside(tmp_path):

@@ -105,6 +105,19 @@ def test_shares_say_how_often_an_image_comes():
     assert (np.abs(times - 7 * shares) < 1).all() and times.sum() == 7
 
 
+@pytest.mark.parametrize(
+    "count, shuffle, words",
+    [
+        (7, False, "Received: shuffle=False"),
+        (6, True, r"\(7,\) here. Received: .*\(6,\)"),
+        (8, True, r"\(8,\)"),
+    ],
+)
+def test_shares_that_do_not_fit(count, shuffle, words):
+    with pytest.raises(ValueError, match=words):
+        batches(Made(), 2, shuffle=shuffle, shares=np.full(count, 1 / count))
+
+
 def test_mixing_knows_the_labels_of_the_source():
     """Two images, of which the labelled classes move from one to the other."""
     plain = arrays(batches(Made(), 7))
@@ -235,3 +248,16 @@ def test_images_of_two_sizes_are_named(tmp_path, batch_size):
 def test_arguments_are_checked(source, changes, words):
     with pytest.raises(ValueError, match=words):
         batches(source, **({"batch_size": 2} | changes))
+
+
+def test_an_image_that_comes_again_is_augmented_anew():
+    seeds = []
+
+    def record(sample, seed):
+        seeds.append(tuple(seed))
+        return sample
+
+    shares = np.array([0, 0, 1.0, 0, 0, 0, 0])
+    arrays(batches(Made(), 3, seed=5, shuffle=True, shares=shares, augmentation=record))
+    drawn = [seed for seed in seeds if seed[2] == 2]
+    assert sorted(drawn) == [(5, 0, 2), *((5, 0, 2, k) for k in range(1, 7))]

@@ -90,17 +90,38 @@ def test_other_losses_are_left_alone(labels):
     assert logs == {}
 
 
+def test_a_backend_that_would_not_see_the_estimate(labels, monkeypatch):
+    source, loss = Shown(labels, count=8), losses.EstimatedDice(annotated_share=[0.0] * 4)
+    monkeypatch.setattr(keras.backend, "backend", lambda: "jax")
+    with pytest.raises(ValueError, match="Received: jax. Set KERAS_BACKEND=tensorflow"):
+        AnnotatedShare(loss, source)
+    AnnotatedShare(losses.SoftDice(), source)  # has nothing to estimate
+
+
 def test_one_share_for_all_cannot_be_estimated(labels):
     with pytest.raises(ValueError, match=r"needs one annotated_share a class .* 4 here"):
         AnnotatedShare(losses.EstimatedCrossEntropy(), Shown(labels, count=8))
 
 
-@pytest.mark.parametrize("share", [-0.1, 1.5, [0.0, 2.0]])
-def test_shares_out_of_range(share):
-    with pytest.raises(ValueError, match="annotated_share of EstimatedDice must be a number"):
+@pytest.mark.parametrize(
+    "share, received",
+    [(-0.1, "-0.1"), ([0.0, 2.0], "2.0"), (float("nan"), "nan"), ([0.5, "x"], "'x'"), (None, None)],
+)
+def test_shares_out_of_range(share, received):
+    words = f"annotated_share of EstimatedDice must be a number from 0 to 1. Received: {received}"
+    with pytest.raises(ValueError, match=words):
         losses.EstimatedDice(annotated_share=share)
 
 
 def test_shares_and_weights_of_different_numbers():
     with pytest.raises(ValueError, match="one annotated_share .* 4 here. Received: .0.1, 0.2"):
         losses.EstimatedCrossEntropy(class_weights=[1] * 4, annotated_share=[0.1, 0.2])
+
+
+def test_a_class_that_was_not_drawn_keeps_its_estimate(labels):
+    source = Shown(labels, count=8, presence=0.0)
+    loss = losses.EstimatedCrossEntropy(annotated_share=[0.0, 0.3, 0.4, 0.5])
+    callback = AnnotatedShare(loss, source)
+    callback.set_model(keras.Sequential([keras.Input((None, None, 4)), keras.layers.Rescaling(9)]))
+    callback.on_epoch_end(0, {})
+    np.testing.assert_allclose(np.asarray(loss.annotated_share), [0.0, 0.3, 0.4, 0.5], rtol=1e-6)

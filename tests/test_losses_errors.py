@@ -40,9 +40,9 @@ REGIONS = [losses.SoftDice, losses.Tversky, losses.MarginalDice, losses.LeafDice
 
 
 @pytest.mark.parametrize("cls", [*REGIONS, losses.BCEDice])
-@pytest.mark.parametrize("smooth", [0, -1.0, float("inf")])
+@pytest.mark.parametrize("smooth", [0, -1.0, float("inf"), "x", None])
 def test_smooth_must_be_positive(cls, smooth):
-    with pytest.raises(ValueError, match=f"{cls.__name__} needs smooth > 0 .*Received: {smooth}"):
+    with pytest.raises(ValueError, match=f"{cls.__name__} needs smooth > 0 .*Received: {smooth!r}"):
         cls(smooth=smooth)
 
 
@@ -79,6 +79,8 @@ def test_label_smoothing_is_a_share(cls, value):
             {"alpha": -0.1},
             r"alpha >= 0 \(false positives\).*Received: alpha=-0.1, beta=0.5",
         ),
+        (losses.FocalCrossEntropy, {"gamma": "x"}, "finite gamma >= 0. Received: 'x'"),
+        (losses.Tversky, {"beta": "x"}, "beta >= 0 .*Received: alpha=0.5, beta='x'"),
         (losses.Tversky, {"alpha": 0, "beta": 0}, "not both 0. Received: alpha=0, beta=0"),
         (losses.Exclusion, {"background": -1}, "background must be a whole number.*Received: -1"),
         (
@@ -91,7 +93,17 @@ def test_label_smoothing_is_a_share(cls, value):
         (
             losses.WeightedSum,
             {"losses": [losses.SoftDice(), losses.CrossEntropy()], "weights": [1]},
-            "one finite weight a loss, 2 here. Received: .1.0",
+            "one finite weight a loss, 2 here. Received: .1.",
+        ),
+        (
+            losses.WeightedSum,
+            {"losses": [losses.SoftDice()], "weights": ["x"]},
+            "one finite weight a loss, 1 here. Received: .'x'",
+        ),
+        (
+            losses.WeightedSum,
+            {"losses": [losses.SoftDice()], "weights": True},
+            "one finite weight a loss, 1 here. Received: .True",
         ),
     ],
 )

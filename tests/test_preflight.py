@@ -74,9 +74,25 @@ def test_what_validation_cannot_tell_is_named(caplog, images, words):
 
 
 def test_classes_read_off_the_validation_masks(caplog):
-    preflight.check_evidence(LABELS, counts([([0, 1, 2], (1, 2))], at_random=False))
+    shown = ([0, 1, 2], (1, 2))
+    preflight.check_evidence(LABELS, counts([shown], at_random=False))
+    assert not caplog.records  # no image is left in which a class might be predicted wrongly
+    preflight.check_evidence(LABELS, counts([shown, ([0, 1], (1,))], at_random=False))
     (message,) = said(caplog)
     assert "whether it is predicted wrongly in others; trainer.bounds=true" in message
+
+
+@pytest.mark.parametrize("background, given", [(0, 2), (None, 0), (2, None)])
+def test_exclusion_needs_the_background_of_the_data(background, given):
+    space = LabelSpace(["a", "b", "c"], background=background)
+    term, right = losses.Exclusion(background=given), losses.Exclusion(background=background)
+    name = "null" if background is None else background
+    words = rf"of the data, {name}. Received: {given}. Set loss.background={name}, .*1.background="
+    for loss in (term, losses.WeightedSum([losses.BCEDice(), term])):
+        with pytest.raises(ValueError, match=words):
+            preflight.check_exclusion(loss, space)
+    for loss in (right, losses.WeightedSum([losses.BCEDice(), right]), losses.SoftDice()):
+        preflight.check_exclusion(loss, space)
 
 
 def annotated_in(share, of=20, row=(0, 0, 1, 2)):

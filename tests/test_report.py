@@ -130,6 +130,16 @@ def test_bounds_are_shown_where_they_were_asked_for(run):
     assert "outer bounds, since classes exclude each other" in text
 
 
+def test_estimated_annotated_shares_are_those_of_the_last_epoch(run):
+    assert "Estimated by the loss" not in Page(write(run)).text
+    columns = [f"annotated_share_{name}" for name in NAMES[1:]]
+    rows = [["epoch", *columns], [0, 0.0, 0.0, 0.0], [1, 0.625, 0.0, ""]]
+    (run / "history.csv").write_text("".join(",".join(map(str, row)) + "\n" for row in rows))
+    text = Page(write(run)).text
+    assert "it was outlined. ellipse 62.5 %, rectangle 0 %. In the others" in text
+    assert "At 0 % there was too little to tell" in text
+
+
 def test_what_the_weights_do_not_count_is_said(run):
     """The fixture stores 100 pixels more as background than count."""
     text = Page(write(run)).text

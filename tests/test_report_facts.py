@@ -127,6 +127,13 @@ def test_lists_of_parts_are_named_by_their_parts():
     "section, name",
     [
         ({"_target_": "segkit.losses.SoftDice", "smooth": 1}, "SoftDice"),
+        (
+            {
+                "_target_": "segkit.losses.WeightedSum",
+                "losses": [{"_target_": "a.b.CrossEntropy"}, {"_target_": "a.b.SoftDice"}],
+            },
+            "CrossEntropy + SoftDice",
+        ),
         ({"_target_": "segkit.synthetic.scenes.splits"}, "scenes"),
         ({"_target_": "segkit.data.folder.splits", "root": "/somewhere/lungs"}, "lungs"),
         ("plain", "plain"),

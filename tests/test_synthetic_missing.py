@@ -288,6 +288,8 @@ def test_wrapped_source_says_what_it_needs():
         HiddenAnnotations(Scenes(1), rate=-0.1)
     with pytest.raises(ValueError, match=r"groups must be a whole number .* Received: -1"):
         HiddenAnnotations(Scenes(1), groups=-1)
+    with pytest.raises(ValueError, match=r"declared must be true or false. Received: 'no'"):
+        HiddenAnnotations(Scenes(1), declared="no")
 
 
 @pytest.mark.parametrize("rate", [0.0, 0.5])
@@ -308,6 +310,9 @@ def test_undeclared_what_the_mask_does_not_show_is_unknown(rate):
 def test_undeclared_from_config_is_not_missing_at_random(options):
     config = compose("train", [*options, "data.sizes={train: 20, val: 2}"]).data
     assert sources.survey(sources.open_splits(config)["train"], config).counts.at_random
+    config.missing.declared = "no"
+    with pytest.raises(ValueError, match="declared must be true or false"):
+        sources.open_splits(config)
     config.missing.declared = False
     survey = sources.survey(sources.open_splits(config)["train"], config)
     assert not survey.counts.at_random

@@ -33,6 +33,8 @@ class Augmentation:
         transforms: from albumentations, applied in order.
         labels: gives the ignore index (255 if there is none). `segkit.data.pipeline.batches` binds
             the labels of its source, so a configuration leaves them out.
+        label_dropout: probability of forgetting an annotated class after the transforms, see
+            `segkit.data.label_dropout.LabelDropout`.
 
     Raises:
         TypeError: if one of the transforms is something else.

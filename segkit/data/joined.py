@@ -169,8 +169,8 @@ class _Entry(NamedTuple):
 def _entries(sources: Any, shared: Mapping[str, Any]) -> dict[str, _Entry]:
     if not isinstance(sources, Mapping) or not sources:
         raise ValueError(
-            "sources names the data sets to join, {NAME: {root: FOLDER, ids: {...}}, ...}. "
-            f"Received: {sources!r}."
+            "sources names the data sets to join, {NAME: {root: FOLDER, ids: {...}}, ...}; on the "
+            f"command line, +data.sources.NAME.root=FOLDER for each. Received: {sources!r}."
         )
     entries: dict[str, _Entry] = {}
     roots: dict[Path, str] = {}

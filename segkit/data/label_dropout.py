@@ -25,8 +25,8 @@ class LabelDropout:
     it in the image or verified absent; its pixels become the background, of which it is then
     unknown whether the class is there. One annotated class always stays, the last one that a
     higher rate would drop: an image without any says nothing. So an image with a single annotated
-    class never changes. The truth stays as it is. A coarse label goes with the last of its
-    members.
+    class never changes. The truth stays as it is. A coarse label goes when all its members do at
+    once; else it stays, and is true of its pixels.
 
     Args:
         rate: probability of dropping a class, in [0, 1].

@@ -29,8 +29,9 @@ class LabelMap:
         annotated[j] = S(j) is not empty, and every class in S(j) was annotated
 
     so nothing is ruled out that the data set did not rule out: a class that it does not have may
-    be anywhere in its background. S(j) is taken to be all of j. Where it is only a part (cars of
-    a data set without trucks, gone to "vehicle"), leave j out of `annotated`.
+    be anywhere in its background (unless `ids` sends the background to a class: to say that it is
+    that class is to say that it is no other). S(j) is taken to be all of j. Where it is only a part
+    (cars of a data set without trucks, gone to "vehicle"), leave j out of `annotated`.
 
     Args:
         labels: of the data set; its classes exclude each other.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from typing import Callable, NamedTuple, Sequence
+from typing import Any, Callable, NamedTuple, Protocol, Sequence, runtime_checkable
 
 import keras
 import numpy as np
@@ -14,6 +14,13 @@ from segkit.data.fitting import with_ignore_index
 from segkit.data.sampling import draw
 from segkit.labels import LabelSpace
 from segkit.targets import encode
+
+
+@runtime_checkable
+class NeedsLabels(Protocol):
+    """An augmentation or a mixing that is told the labels of its source before it is called."""
+
+    def bound(self, labels: LabelSpace) -> Callable: ...
 
 
 def steps(source: Source, batch_size: int) -> int:
@@ -46,9 +53,10 @@ def batches(
         epochs: how many times each sample comes.
         first_epoch: the number of the first epoch, from 0 on.
         shuffle: True gives each epoch an order of its own, False the order of the source.
-        augmentation: called with a sample and (seed, epoch, index). If it has a method `bound`, as
-            `segkit.data.augment.Augmentation` has, that is given the labels of the source first,
-            with an ignore index if they have none.
+        augmentation: called with a sample and (seed, epoch, index), and a fourth number for an
+            image that comes again in the epoch. If it `NeedsLabels`, as
+            `segkit.data.augment.Augmentation` does, it is bound to those of the source first, with
+            an ignore index if they have none.
         mixing: called with the images of a batch as the source has them, their target, and (seed,
             epoch, step); returns both, of the same shapes and types, as
             `segkit.data.mixing.CutMix` does; bound to the labels in the same way.
@@ -56,18 +64,21 @@ def batches(
             each image comes once.
 
     Raises:
-        ValueError: on an empty source or numbers out of range, and if the samples differ in shape
-            or type. While the batches are read, errors in loading come as `tf.errors.OpError`
-            with the words of the original one.
+        ValueError: on an empty source, numbers out of range or shares that do not fit, and if the
+            samples differ in shape or type. While the batches are read, errors in loading come as
+            `tf.errors.OpError` with the words of the original one.
     """
     _check_numbers(source, batch_size, seed, epochs, first_epoch)
+    if shares is not None and not (shuffle and np.shape(shares) == (len(source),)):
+        raise ValueError(
+            f"shares needs shuffle=True, and one number an image, ({len(source)},) here. "
+            f"Received: shuffle={shuffle}, shares {np.shape(shares)}. "
+            "A segkit.data.sampling makes them."
+        )
     labels = source.labels
     if augmentation is not None:
         labels = with_ignore_index(labels)
-        if hasattr(augmentation, "bound"):
-            augmentation = augmentation.bound(labels)
-    if hasattr(mixing, "bound"):
-        mixing = mixing.bound(labels)
+    augmentation, mixing = _bound(augmentation, labels), _bound(mixing, labels)
     order = _Order(len(source), seed, shuffle, shares)
     loader = _Loader(source, batch_size, seed, first_epoch, order, augmentation)
     numbers = tf.data.Dataset.range(epochs * loader.steps)
@@ -76,6 +87,10 @@ def batches(
     finish = functools.partial(_finish, labels=labels, mix=mix)
     finished = loaded.map(finish, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
     return finished.prefetch(tf.data.AUTOTUNE)
+
+
+def _bound(step: Any, labels: LabelSpace) -> Any:
+    return step.bound(labels) if isinstance(step, NeedsLabels) else step
 
 
 class _Loader:
@@ -110,8 +125,8 @@ class _Loader:
         """The arrays of `graph` in NumPy."""
         _, epoch, step = self.address(number)
         chosen = self._order(epoch)[step * self._batch_size :][: self._batch_size]
-        samples = [self._sample(epoch, int(index)) for index in chosen]
-        for index, sample in zip(chosen, samples):
+        samples = [self._sample(epoch, int(index), int(repeat)) for index, repeat in chosen]
+        for (index, _), sample in zip(chosen, samples):
             _require_alike(self._first, sample, index)
         return (
             np.stack([sample.image for sample in samples]),
@@ -119,15 +134,17 @@ class _Loader:
             np.stack([sample.annotated for sample in samples]),
         )
 
-    def _sample(self, epoch: int, index: int) -> Sample:
+    def _sample(self, epoch: int, index: int, repeat: int = 0) -> Sample:
         sample = self._source[index]
         if self._augmentation is None:
             return sample
-        return self._augmentation(sample, (self._seed, epoch, index))
+        # An image that comes again in an epoch is augmented anew.
+        again = (repeat,) if repeat else ()
+        return self._augmentation(sample, (self._seed, epoch, index, *again))
 
 
 class _Order(NamedTuple):
-    """Epoch -> the images it shows, in order."""
+    """Epoch -> the images it shows, in order, and how often each was shown before: (N, 2)."""
 
     count: int
     seed: int
@@ -135,6 +152,14 @@ class _Order(NamedTuple):
     shares: np.ndarray | None
 
     def __call__(self, epoch: int) -> np.ndarray:
+        images = self._images(epoch)
+        by_image = np.argsort(images, kind="stable")
+        first = np.searchsorted(images[by_image], images[by_image])
+        repeats = np.empty_like(images)
+        repeats[by_image] = np.arange(len(images)) - first
+        return np.stack([images, repeats], axis=1)
+
+    def _images(self, epoch: int) -> np.ndarray:
         if not self.shuffle:
             return np.arange(self.count)
         if self.shares is not None:

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import math
 import warnings
-from typing import Any, Iterator, Sequence
+from typing import Any, Iterable, Iterator, Sequence
 
 import keras
 
+from segkit.contract import is_number
 from segkit.losses.base import SegmentationLoss
 from segkit.losses.independent import Exclusion
 
@@ -44,15 +45,9 @@ class WeightedSum(SegmentationLoss):
         terms = [keras.losses.deserialize(k) if isinstance(k, dict) else k for k in losses]
         if not terms or not all(isinstance(term, SegmentationLoss) for term in terms):
             raise ValueError(f"WeightedSum adds losses of segkit. Received: {terms!r}.")
-        _warn_of_exclusion(list(_leaves(terms)))
+        _warn_of_exclusion([leaf for term in terms for leaf in terms_of(term)])
         self.losses = [self._weighted(term) for term in terms]
-        self.weights = [1.0] * len(self.losses) if weights is None else list(map(float, weights))
-        finite = all(map(math.isfinite, self.weights))
-        if len(self.weights) != len(self.losses) or not finite:
-            raise ValueError(
-                f"WeightedSum needs one finite weight a loss, {len(self.losses)} here. "
-                f"Received: {self.weights}."
-            )
+        self.weights = _finite(weights, len(self.losses))
 
     def call(self, y_true: Any, y_pred: Any) -> Any:
         """(B, H, W, C) targets, (B, H, W, C) logits -> (B,)."""
@@ -73,9 +68,24 @@ class WeightedSum(SegmentationLoss):
         return type(term).from_config({**term.get_config(), "class_weights": self.class_weights})
 
 
-def _leaves(terms: Sequence[SegmentationLoss]) -> Iterator[SegmentationLoss]:
-    for term in terms:
-        yield from _leaves(term.losses) if isinstance(term, WeightedSum) else (term,)
+def _finite(weights: Sequence[float] | None, terms: int) -> list[float]:
+    given = [1.0] * terms if weights is None else weights
+    given = list(given) if isinstance(given, Iterable) else [given]
+    right = all(is_number(weight) and math.isfinite(weight) for weight in given)
+    if not right or len(given) != terms:
+        raise ValueError(
+            f"WeightedSum needs one finite weight a loss, {terms} here. Received: {given!r}."
+        )
+    return list(map(float, given))
+
+
+def terms_of(loss: Any) -> Iterator[Any]:
+    """The losses that a loss is made of: those in a sum, at any depth, or else itself."""
+    if not isinstance(loss, WeightedSum):
+        yield loss
+        return
+    for term in loss.losses:
+        yield from terms_of(term)
 
 
 def _warn_of_exclusion(terms: Sequence[SegmentationLoss]) -> None:

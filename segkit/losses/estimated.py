@@ -9,6 +9,7 @@ import numpy as np
 from keras import ops
 
 from segkit.contract import LABELLED, UNKNOWN, judged_pixels, share
+from segkit.losses.compound import terms_of
 from segkit.losses.label_sets import MarginalDice
 from segkit.losses.pixelwise import PixelwiseLoss, set_terms
 
@@ -25,9 +26,9 @@ class EstimatedLoss:
 
     def __init__(self, annotated_share: float | Sequence[float], *arguments: Any, **kwargs: Any):
         super().__init__(*arguments, **kwargs)
-        values = np.asarray(annotated_share, "float64")
-        for value in values.ravel():
+        for value in np.ravel(np.asarray(annotated_share, "object")).tolist():
             share(f"annotated_share of {type(self).__name__}", value)
+        values = np.asarray(annotated_share, "float64")
         if self.class_weights is not None:
             values = _one_a_class(values, len(self.class_weights), type(self).__name__)
         self.annotated_share = keras.Variable(
@@ -54,7 +55,7 @@ class EstimatedCrossEntropy(EstimatedLoss, PixelwiseLoss):
 
         loss[b] = - 1/N[b] sum_hw w log sum_c v_c p_c
         v_c = 1 at the label, 0 where ruled out, u[b, c] where UNKNOWN
-        u = (1 - a) / (1 - a s),  s = sum_hw p^2 / sum_hw p
+        u = (1 - a) / (1 - a s),  s = sum_hw p^2 / (sum_hw p + 1e-3)
 
     with p the softmax of the logits, N the judged pixels of the image, w the weight of the label,
     and a[c] the share of the images holding class c in which it was outlined. s in [0, 1] is how
@@ -64,7 +65,8 @@ class EstimatedCrossEntropy(EstimatedLoss, PixelwiseLoss):
     s' = (1 - a) s / (1 - a s). If it is, it was skipped for certain; if not, a new object would be
     with probability 1 - a; so u = s' + (1 - s') (1 - a). No gradient flows through u.
 
-    a = 0: `MarginalCrossEntropy`. a = 1: `CrossEntropy`. Range: from 0 up.
+    a = 0: `MarginalCrossEntropy`. a = 1: `CrossEntropy`, but for pixels under a coarse label, which
+    cost there what they cost in the marginal one. Range: from 0 up.
 
     For masks without a manifest (data.annotated=present): a class that a mask does not show is
     absent, or was skipped. `segkit.estimation.AnnotatedShare` estimates a from the model's own
@@ -135,10 +137,7 @@ class EstimatedDice(EstimatedLoss, MarginalDice):
 
 def estimated_terms(loss: Any) -> Iterator[EstimatedLoss]:
     """The estimated losses in a loss or, at any depth, in a sum of losses."""
-    if isinstance(loss, EstimatedLoss):
-        yield loss
-    for term in getattr(loss, "losses", ()):
-        yield from estimated_terms(term)
+    return (term for term in terms_of(loss) if isinstance(term, EstimatedLoss))
 
 
 def doubtful(target: Any, dtype: Any) -> Any:

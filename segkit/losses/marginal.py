@@ -8,7 +8,7 @@ from typing import Any, Sequence
 import keras
 from keras import ops
 
-from segkit.contract import candidates, judged_pixels
+from segkit.contract import candidates, is_number, judged_pixels
 from segkit.losses.pixelwise import PixelwiseLoss, set_terms
 
 
@@ -86,7 +86,7 @@ class FocalCrossEntropy(PixelwiseLoss):
         **kwargs: Any,
     ):
         super().__init__(class_weights, label_smoothing, name=name, **kwargs)
-        if not (gamma >= 0 and math.isfinite(gamma)):
+        if not (is_number(gamma) and 0 <= gamma < math.inf):
             raise ValueError(f"FocalCrossEntropy needs a finite gamma >= 0. Received: {gamma!r}.")
         self.gamma = gamma
 

@@ -8,6 +8,7 @@ from typing import Any, Sequence
 import keras
 from keras import ops
 
+from segkit.contract import is_number
 from segkit.losses.base import SegmentationLoss, judged_of, labels_of
 
 
@@ -54,7 +55,7 @@ class RegionLoss(SegmentationLoss):
 
 def check_smooth(smooth: float, who: str) -> float:
     """Returns `smooth` if it is a positive number of pixels; a ValueError if it is not."""
-    if not (smooth > 0 and math.isfinite(smooth)):
+    if not (is_number(smooth) and 0 < smooth < math.inf):
         raise ValueError(f"{who} needs smooth > 0 pixels. Received: {smooth!r}.")
     return smooth
 
@@ -129,7 +130,8 @@ class Tversky(RegionLoss):
         **kwargs: Any,
     ):
         super().__init__(class_weights, smooth, name=name, **kwargs)
-        if not (alpha >= 0 and beta >= 0 and 0 < alpha + beta < math.inf):
+        given = is_number(alpha) and is_number(beta)
+        if not (given and alpha >= 0 and beta >= 0 and 0 < alpha + beta < math.inf):
             raise ValueError(
                 "Tversky needs alpha >= 0 (false positives) and beta >= 0 (false negatives), not "
                 f"both 0. Received: alpha={alpha!r}, beta={beta!r}."

@@ -79,7 +79,7 @@ class PixelwiseLoss(SegmentationLoss):
 
     def _pixel_weights(self, target: Any, logits: Any) -> Any:
         """Sum over c of the owners times their weights: (B, H, W), or 1 without weights."""
-        if self.class_weights is None:
+        if self.class_weights is None or set(self.class_weights) == {1.0}:
             return 1.0
         # In fewer passes: the target is 1 at the label and -1 at unknown classes, so the largest
         # product is that of the label, and above 0 even if its weight is 0.
@@ -97,7 +97,7 @@ class LabelLoss(PixelwiseLoss):
         return labels_of(target, dtype)
 
     def _pixel_weights(self, target: Any, logits: Any) -> Any:
-        if self.class_weights is None:
+        if self.class_weights is None or set(self.class_weights) == {1.0}:
             return 1.0
         weights = self._label_weights(target, logits)
         return ops.sum(labels_of(target, logits.dtype) * weights, axis=-1)

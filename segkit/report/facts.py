@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Mapping
+from typing import Any, Mapping, Sequence
 
 from segkit.labels import LabelSpace
 
@@ -69,6 +69,22 @@ def _coverage_row(row: Mapping[str, Any]) -> dict[str, Any]:
     total = sum(row[state] for state in STATES)
     shares = {state: row[state] / total if total else 0 for state in STATES}
     return {**row, "pixels": row.get("pixels"), "shares": shares}
+
+
+def annotated_shares(
+    history: Sequence[Mapping[str, float | None]], labels: LabelSpace
+) -> list[tuple[str, float]]:
+    """Class names with what an estimated loss last took for their annotated share, if one did.
+
+    Args:
+        history: the rows of history.csv, with a column annotated_share_CLASS for each class.
+        labels: class names; the background, in which nothing is outlined, is left out.
+    """
+    last = history[-1] if history else {}
+    shares = [
+        (labels.names[c], last.get(f"annotated_share_{labels.names[c]}")) for c in labels.foreground
+    ]
+    return [(name, share) for name, share in shares if share is not None]
 
 
 def scores(metrics: Mapping[str, Any]) -> list[dict[str, Any]]:

@@ -71,6 +71,7 @@ def _content(files: RunFiles) -> dict[str, Any]:
         "swatches": {entry["name"]: entry for entry in _classes(files)},
         "headline": facts.headline(metrics, coverage),
         "coverage": coverage,
+        "annotated_shares": facts.annotated_shares(files.history or [], labels),
         "curves": files.history and plots.learning_curves(files.history, labels),
         "best_epoch": files.history and plots.best_epoch(files.history),
         "epochs": len(files.history or []),

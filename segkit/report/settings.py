@@ -56,6 +56,8 @@ def _called(section: Any) -> str:
         return "" if section is None else _text(section)
     if section.get("name"):
         return _text(section["name"])
+    if section.get("losses"):
+        return " + ".join(_called(term) for term in section["losses"])
     if section.get("root"):
         return PurePath(str(section["root"])).name
     for key in ("_target_", "source", "scheme"):

@@ -85,7 +85,7 @@ class HiddenAnnotations:
             class then counts as annotated in the images whose mask still shows it.
 
     Raises:
-        ValueError: see `hide`.
+        ValueError: see `hide`; or if `declared` is neither True nor False.
     """
 
     def __init__(
@@ -101,6 +101,8 @@ class HiddenAnnotations:
         self.source = source
         self.labels = source.labels
         self.split = str(split)
+        if not isinstance(declared, (bool, np.bool_)):
+            raise ValueError(f"declared must be true or false. Received: {declared!r}.")
         self.declared = bool(declared)
         self.seed = whole_number("seed", seed)
         self.groups = whole_number("groups", groups)
