@@ -17,7 +17,7 @@ from segkit.class_counts import ClassCounts
 from segkit.contract import Source
 from segkit.labels import LabelSpace
 from segkit.losses import Exclusion, GatedCrossEntropy
-from segkit.losses.compound import terms_of
+from segkit.losses.compound import described, terms_of
 from segkit.losses.estimated import estimated_terms
 
 log = logging.getLogger(__name__)
@@ -204,7 +204,7 @@ def check_estimates(loss: Any, labels: LabelSpace, counts: ClassCounts) -> None:
             "%s estimates how often a class was skipped that nobody said was skipped. Here it is "
             "declared which classes were annotated, so what is unknown is certain to be; "
             "loss=marginal_cross_entropy_dice takes it so.",
-            loss.name,
+            described(loss),
         )
     elif not estimates and not counts.at_random:
         log.info(

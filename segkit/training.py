@@ -22,6 +22,7 @@ from segkit.config import build
 from segkit.contract import Source, whole_number
 from segkit.data.pipeline import batches, steps
 from segkit.estimation import AnnotatedShare
+from segkit.losses.compound import described
 
 log = logging.getLogger(__name__)
 
@@ -112,7 +113,7 @@ def assemble(config: DictConfig, source: Source, weights: np.ndarray) -> keras.M
         loss=loss,
         metrics=[metrics.MeanIoU(names), metrics.ClassLosses(loss, names)],
     )
-    log.info("%s: %s parameters, %s", model.name, f"{model.count_params():,}", loss.name)
+    log.info("%s: %s parameters, %s", model.name, f"{model.count_params():,}", described(loss))
     return model
 
 

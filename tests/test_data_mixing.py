@@ -9,7 +9,7 @@ from segkit import targets
 from segkit.config import build
 from segkit.contract import Sample
 from segkit.data import pipeline
-from segkit.data.mixing import CutMix
+from segkit.data.mixing import CutMix, Unmixed
 from segkit.data.pipeline import batches
 from segkit.labels import LabelSpace
 
@@ -182,3 +182,9 @@ def test_another_backend_gets_the_same(monkeypatch):
 def test_from_a_config():
     mixing = build({"_target_": "segkit.data.mixing.CutMix", "probability": 0.25, "alpha": 2.0})
     assert (mixing.probability, mixing.alpha) == (0.25, 2.0)
+
+
+def test_unmixed_changes_nothing():
+    images, target = batch()
+    unmixed = Unmixed()(images, target, (0, 0, 0))
+    assert unmixed[0] is images and unmixed[1] is target

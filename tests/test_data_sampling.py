@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from segkit.data.sampling import Complete, Labelled, draw
+from segkit.data.sampling import Complete, Labelled, Uniform, draw
 
 
 @pytest.fixture
@@ -79,3 +79,7 @@ def test_an_epoch_is_a_function_of_seed_and_epoch(table):
 def test_share_out_of_range(share):
     with pytest.raises(ValueError, match="share must be a number from 0 to 1"):
         Labelled(share)
+
+
+def test_uniform_shows_each_image_once(table):
+    assert sorted(draw(Uniform()(*table), seed=0, epoch=0)) == list(range(1000))

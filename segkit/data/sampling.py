@@ -12,6 +12,14 @@ from segkit import contract
 Sampling = Callable[[np.ndarray, np.ndarray], np.ndarray]
 
 
+class Uniform:
+    """Shows every image once an epoch."""
+
+    def __call__(self, present: np.ndarray, annotated: np.ndarray) -> np.ndarray:
+        """Shares of the draws, float64 (N,); see `Labelled`."""
+        return np.full(len(present), 1 / max(len(present), 1))
+
+
 class Labelled:
     """Shows images with labelled objects more often, each class as often as the others.
 
@@ -22,7 +30,7 @@ class Labelled:
     equally often is spent on those; where a class is rare, it is hardly ever seen.
 
     Args:
-        share: of the draws that go by the labels, in [0, 1]; 0 shows all images equally often.
+        share: of the draws that go by the labels, in [0, 1]; the others show all images alike.
 
     Raises:
         ValueError: if `share` is out of range.
@@ -40,7 +48,7 @@ class Labelled:
         """
         labelled = (present & annotated).astype("float64")
         of_class = labelled.sum(0)
-        even = np.full(len(labelled), 1 / max(len(labelled), 1))
+        even = Uniform()(present, annotated)
         if not of_class.any():
             return even
         by_label = (labelled[:, of_class > 0] / of_class[of_class > 0]).mean(1)

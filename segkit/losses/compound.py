@@ -79,6 +79,11 @@ def _finite(weights: Sequence[float] | None, terms: int) -> list[float]:
     return list(map(float, given))
 
 
+def described(loss: Any) -> str:
+    """The name of a loss; of a sum, the names of its terms."""
+    return " + ".join(term.name for term in terms_of(loss))
+
+
 def terms_of(loss: Any) -> Iterator[Any]:
     """The losses that a loss is made of: those in a sum, at any depth, or else itself."""
     if not isinstance(loss, WeightedSum):
