@@ -1,7 +1,7 @@
 """Draws the picture in the README: one image under naive and under partial-aware training.
 
-    segkit train output=runs/naive loss=cross_entropy
-    segkit train output=runs/aware
+    segkit train experiment=missing output=runs/naive loss=cross_entropy mix=none sampling=uniform
+    segkit train experiment=missing output=runs/aware
     python scripts/readme_figure.py runs/naive runs/aware docs/images/naive_and_aware.png [ITEM]
 
 Reads the galleries of the two run folders, which show the same validation images.
@@ -35,7 +35,7 @@ def main(naive: Path, aware: Path, output: Path, number: int = 0) -> None:
         "image": _read(aware, item["image"]),
         "annotated; hatched: nobody\nlooked for " + ", ".join(unknown): given,
         "learnt from that with\ncross-entropy": _paint(naive, item["prediction"], labels),
-        "learnt from that with\nsegkit's default": _paint(aware, item["prediction"], labels),
+        "learnt from that with\nsegkit": _paint(aware, item["prediction"], labels),
         "truth": _paint(aware, item["truth"], labels),
     }
     figure, axes = plt.subplots(1, len(panels), figsize=(10, 2.8), layout="constrained")
@@ -49,7 +49,7 @@ def main(naive: Path, aware: Path, output: Path, number: int = 0) -> None:
     ]
     figure.legend(handles=patches, loc="outside lower center", ncols=len(patches), frameon=False)
     output.parent.mkdir(parents=True, exist_ok=True)
-    figure.savefig(output, dpi=110)
+    figure.savefig(output, dpi=110, bbox_inches="tight")
 
 
 def _read(run: Path, name: str) -> np.ndarray:
