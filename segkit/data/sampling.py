@@ -2,14 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Callable
-
 import numpy as np
 
 from segkit import contract
-
-# present and annotated, both bool (N, C) over the foreground classes -> shares (N,)
-Sampling = Callable[[np.ndarray, np.ndarray], np.ndarray]
 
 
 class Uniform:
