@@ -9,7 +9,9 @@ import importlib
 __version__ = "0.1.0.dev0"
 
 _ROOMS = (
+    "assembly",
     "callbacks",
+    "checking",
     "class_counts",
     "class_weights",
     "config",
@@ -19,12 +21,15 @@ _ROOMS = (
     "erasing",
     "estimation",
     "evaluation",
+    "findings",
     "labels",
     "losses",
     "metrics",
     "models",
     "palette",
+    "parallel",
     "preflight",
+    "previewing",
     "report",
     "sources",
     "synthesis",

@@ -18,6 +18,8 @@ import segkit
 # verb: (the module whose run(config) does it, what --help says)
 VERBS = {
     "train": ("segkit.training", "train a model, evaluate it, and write a report"),
+    "check": ("segkit.checking", "look at every file of a data set, and say what is wrong"),
+    "preview": ("segkit.previewing", "show images beside what augmentation makes of them"),
     "synthesize": ("segkit.synthesis", "write a synthetic data set in the folder format"),
     "weights": ("segkit.weighting", "count classes and show the weights they give"),
 }
@@ -30,7 +32,8 @@ usage: segkit VERB [key=value ...]
 
 examples:
   segkit train                                       synthetic scenes, half the annotations hidden
-  segkit train data=folder data.root=PATH            your own images and masks
+  segkit check data=folder data.root=PATH            are your own images and masks in order?
+  segkit train data=folder data.root=PATH            train on them
   segkit train loss=cross_entropy trainer.epochs=5   change a choice or a number
   segkit train -m loss=cross_entropy,marginal_cross_entropy seed=0,1,2   a sweep
 

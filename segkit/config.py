@@ -7,6 +7,7 @@ import inspect
 from typing import Any, Mapping
 
 import hydra
+import pydantic
 from omegaconf import DictConfig, OmegaConf
 
 # Rooms whose public classes and functions a config may name. Workshops are not among them, nor
@@ -94,6 +95,13 @@ def _call(node: Mapping[str, Any], arguments: Mapping[str, Any]) -> Any:
         return target(**{**given, **arguments})
     except TypeError as error:  # a value of the wrong type, or a keyword that a base class refuses
         raise ValueError(f"{name}: {error}. Received: {given!r}.") from error
+    except ValueError as error:
+        if not isinstance(error.__cause__, pydantic.ValidationError):
+            raise
+        # Of albumentations, which names no class, in four lines.
+        first = error.__cause__.errors()[0]
+        place = ".".join(map(str, first["loc"])) or "its arguments"
+        raise ValueError(f"{name}: {place}: {first['msg']}. Received: {given!r}.") from error
 
 
 def _allowed(target: Any) -> Any:

@@ -36,6 +36,7 @@ class Sample(NamedTuple):
     annotated: bool (C,), the classes somebody looked for.
     truth: like `mask`, with everything outlined; None where nobody knows.
     name: what errors, logs and reports call the image.
+    weight: how far the annotation is trusted, from 0 on; multiplies the loss of the image.
     """
 
     image: np.ndarray
@@ -43,6 +44,7 @@ class Sample(NamedTuple):
     annotated: np.ndarray
     truth: np.ndarray | None = None
     name: str = ""
+    weight: float = 1.0
 
 
 class Source(Protocol):

@@ -13,6 +13,8 @@ from PIL import Image
 
 from segkit import metrics, tables, targets
 from segkit.contract import Sample, Source
+from segkit.data.patches import window
+from segkit.data.tiles import windows
 from segkit.labels import LabelSpace
 from segkit.metrics import Bounds, Counts
 
@@ -55,6 +57,7 @@ def evaluate(
     examples: int = 0,
     *,
     bounds: bool = False,
+    tile: tuple[int, int] | None = None,
 ) -> Evaluation:
     """Predicts every image of a source and counts what is right, class by class.
 
@@ -65,6 +68,9 @@ def evaluate(
         batch_size: images a batch, at most.
         examples: how many samples to return with their prediction, spread evenly.
         bounds: True also bounds the scores over all that the unknown cells may turn out to be.
+        tile: (height, width) for images that are too large to be predicted whole: the model sees
+            tiles of this size that overlap by a quarter, and each pixel is predicted where it is
+            furthest from the edge of a tile. None: whole images.
 
     Raises:
         ValueError: if the source is empty, or its classes may overlap.
@@ -79,9 +85,12 @@ def evaluate(
         raise ValueError("There is no image to evaluate on. Received: an empty split.")
     chosen = set(np.linspace(0, len(source) - 1, min(examples, len(source))).astype(int).tolist())
     result, index = None, 0
-    for samples in _batches(source, batch_size):
+    for samples in _batches(source, batch_size if tile is None else 1):
         images = np.stack([sample.image for sample in samples])
-        predictions = np.argmax(model.predict_on_batch(_scaled(images)), axis=-1).astype("uint16")
+        if tile is None:
+            predictions = _predicted(model, images)
+        else:
+            predictions = _stitched(model, images[0], tile, batch_size)[None]
         part = _count(samples, predictions, source.labels, bounds)
         shown = zip(range(index, index + len(samples)), samples, predictions)
         part.examples = [(sample, prediction) for i, sample, prediction in shown if i in chosen]
@@ -150,6 +159,24 @@ def _batches(source: Source, batch_size: int) -> Iterator[list[Sample]]:
 def _alike(image: np.ndarray, other: np.ndarray) -> bool:
     # Of two types, one would be converted, and bytes would no longer be scaled to [0, 1].
     return image.shape == other.shape and image.dtype == other.dtype
+
+
+def _predicted(model: keras.Model, images: np.ndarray) -> np.ndarray:
+    return np.argmax(model.predict_on_batch(_scaled(images)), axis=-1).astype("uint16")
+
+
+def _stitched(
+    model: keras.Model, image: np.ndarray, tile: tuple[int, int], batch_size: int
+) -> np.ndarray:
+    """The prediction (H, W) of an image (H, W, K), tile by tile."""
+    found = np.empty(image.shape[:2], "uint16")
+    waiting = list(windows(image.shape[:2], tile))
+    while waiting:
+        now, waiting = waiting[:batch_size], waiting[batch_size:]
+        seen = np.stack([window(image, place.corner, tile) for place in now])
+        for place, prediction in zip(now, _predicted(model, seen)):
+            found[place.outer] = prediction[place.inner]
+    return found
 
 
 def _count(

@@ -7,9 +7,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Mapping, Sequence
 
-from segkit.palette import Palette, checked
+from segkit.palette import Color, Palette, checked, checked_color
 
 MAX_ID = 65_535  # of a 16-bit PNG
+_OPTIONS = ("background", "ignore_index", "exclusive", "palette", "coarse", "ignore_color")
 
 
 @dataclass(frozen=True)
@@ -35,6 +36,7 @@ class LabelSpace:
         palette: one (red, green, blue) in 0-255 a class; drawn from the colour circle if None.
         coarse: labels that stand for several classes; a `CoarseLabel`, or a mapping with its
             three keys.
+        ignore_color: (red, green, blue) of ignored pixels in masks that hold colours, or None.
 
     Raises:
         ValueError: naming what does not fit together.
@@ -46,6 +48,7 @@ class LabelSpace:
     exclusive: bool = True
     palette: Palette | None = None
     coarse: tuple[CoarseLabel, ...] = ()
+    ignore_color: Color | None = None
 
     def __init__(
         self,
@@ -55,6 +58,7 @@ class LabelSpace:
         exclusive: bool = True,
         palette: Sequence[Sequence[int]] | None = None,
         coarse: Sequence[CoarseLabel | Mapping[str, Any]] = (),
+        ignore_color: Sequence[int] | None = None,
     ):
         if not isinstance(names, (list, tuple)):
             raise ValueError(f"names must be a list of class names. Received: {names!r}.")
@@ -67,6 +71,7 @@ class LabelSpace:
             "exclusive": exclusive,
             "palette": checked(palette, len(names), background),
             "coarse": tuple(_coarse(entry) for entry in coarse),
+            "ignore_color": checked_color("ignore_color", ignore_color),
         }
         for field, value in fields.items():
             object.__setattr__(self, field, value)
@@ -104,6 +109,7 @@ class LabelSpace:
                 {"name": entry.name, "id": entry.id, "members": list(entry.members)}
                 for entry in self.coarse
             ],
+            "ignore_color": None if self.ignore_color is None else list(self.ignore_color),
         }
 
     @classmethod
@@ -128,14 +134,13 @@ class LabelSpace:
                 f"{origin} must say which id is the background, what nobody outlined: "
                 '"background": 0, or null where every pixel was given a class of its own.'
             )
-        options = {"background": None} | {
-            key: description[key]
-            for key in ("background", "ignore_index", "exclusive", "palette", "coarse")
-            if key in description
-        }
-        if isinstance(options.get("palette"), (list, tuple)):
+        options = {"background": None} | {k: description[k] for k in _OPTIONS if k in description}
+        palette = options.get("palette")
+        if isinstance(palette, (list, tuple)):
             # Some tools add the colour of the ignored pixels behind those of the classes.
-            options["palette"] = options["palette"][: len(names)]
+            options["palette"], extra = palette[: len(names)], palette[len(names) :]
+            if len(extra) == 1 and options.get("ignore_index", 255) is not None:
+                options.setdefault("ignore_color", extra[0])
         try:
             return cls(names, **options)
         except (ValueError, TypeError, KeyError) as error:
@@ -198,6 +203,11 @@ class LabelSpace:
             raise ValueError(
                 f"ignore_index must not be the id of a class (0..{count - 1}). "
                 f"Received: {self.ignore_index}, which is {names[self.ignore_index]!r}."
+            )
+        if self.ignore_color is not None and self.ignore_index is None:
+            raise ValueError(
+                "ignore_color is the colour of the pixels that have the ignore_index, which is "
+                f"None. Received: {self.ignore_color}. Give them an id, such as 255."
             )
         self._check_coarse()
 

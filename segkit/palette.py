@@ -5,7 +5,8 @@ from __future__ import annotations
 import colorsys
 from typing import Sequence
 
-Palette = tuple[tuple[int, int, int], ...]
+Color = tuple[int, int, int]
+Palette = tuple[Color, ...]
 
 
 def checked(palette: Sequence[Sequence[int]] | None, count: int, background: int | None) -> Palette:
@@ -26,6 +27,22 @@ def checked(palette: Sequence[Sequence[int]] | None, count: int, background: int
             f"Received: {palette!r}."
         )
     return colors
+
+
+def checked_color(name: str, color: Sequence[int] | None) -> Color | None:
+    """`color` as a tuple; None stays None.
+
+    Raises:
+        ValueError: unless it is (red, green, blue) in 0-255.
+    """
+    if color is None:
+        return None
+    try:
+        return checked([color], 1, None)[0]
+    except ValueError:
+        raise ValueError(
+            f"{name} must be (red, green, blue) in 0-255, or None. Received: {color!r}."
+        ) from None
 
 
 def on_circle(c: int) -> tuple[int, int, int]:

@@ -8,12 +8,10 @@ from typing import Any, Iterator, Mapping, NamedTuple
 import numpy as np
 from omegaconf import DictConfig, OmegaConf
 
-from segkit import class_weights
+from segkit import class_weights, parallel
 from segkit.class_weights import ClassCounts
 from segkit.config import build
 from segkit.contract import Source
-from segkit.data.folder import Folder
-from segkit.data.joined import Joined
 from segkit.synthetic.missing import HiddenAnnotations
 from segkit.targets import shown
 
@@ -31,9 +29,6 @@ def open_splits(config: DictConfig) -> dict[str, Source]:
     options = dict(OmegaConf.to_container(config, resolve=True, throw_on_missing=True))
     missing = options.pop("missing", None)
     splits: Mapping[str, Source] = build(options)
-    for source in splits.values():
-        if isinstance(source, (Folder, Joined)):
-            source.validate()  # names every damaged mask now, not one a night
     declared = not missing or missing.get("declared", True) is True
     if declared and not _hides((missing or {}).get("rate", 0)):
         return dict(splits)
@@ -66,8 +61,7 @@ def survey(source: Source, config: DictConfig) -> Survey:
     labels, rows = source.labels, []
 
     def pairs() -> Iterator[tuple[np.ndarray, np.ndarray]]:
-        for index in range(len(source)):
-            mask, annotated = source.annotation(index)
+        for mask, annotated in parallel.ordered(source.annotation, range(len(source)), "counting"):
             rows.append((shown(mask, labels), annotated))
             yield mask, annotated
 

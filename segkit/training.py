@@ -15,18 +15,17 @@ import numpy as np
 import tensorflow as tf
 from omegaconf import DictConfig, OmegaConf
 
-from segkit import class_weights, environment, evaluation, metrics, preflight, report, sources
+from segkit import assembly, class_weights, environment, evaluation, preflight, report, sources
 from segkit.callbacks import BestModel
 from segkit.class_weights import ClassCounts
 from segkit.config import build
-from segkit.contract import Source, whole_number
-from segkit.data.pipeline import batches, steps
+from segkit.contract import Source
+from segkit.data.pipeline import batches, image_weights, steps
+from segkit.data.tiles import Tiles
 from segkit.estimation import AnnotatedShare
-from segkit.losses.compound import described
+from segkit.losses.estimated import estimated_terms
 
 log = logging.getLogger(__name__)
-
-PRECISIONS = {"float32": "float32", "bfloat16": "mixed_bfloat16"}
 
 
 def run(config: DictConfig) -> float | None:
@@ -40,14 +39,18 @@ def run(config: DictConfig) -> float | None:
         KeyboardInterrupt: after Ctrl-C, when a model is safe and the log says where.
     """
     started = time.time()
-    check(config)
+    assembly.check(config)
     folder = _new_folder(config.output)
-    precision = prepare(config.seed, config.trainer.precision)
+    precision = assembly.prepare(config.seed, config.trainer.precision)
     splits = sources.open_splits(config.data)
+    for source in splits.values():
+        assembly.require_exclusive(source.labels)
     surveys = _survey(splits, config.data)
     shares = build(config.sampling)(surveys["train"].present, surveys["train"].annotated)
     weights = _weigh(config.class_weights, surveys["train"].counts, folder)
-    model = assemble(config, splits["train"], weights)
+    normalization, recorded = assembly.normalise(config, splits["train"])
+    _write(folder / "normalization.json", recorded)
+    model = assembly.assemble(config, splits["train"], weights, normalization)
     preflight.check_exclusion(model.loss, splits["train"].labels)
     for check_loss in (preflight.check_gates, preflight.check_estimates):
         check_loss(model.loss, splits["train"].labels, surveys["train"].counts)
@@ -69,54 +72,6 @@ def run(config: DictConfig) -> float | None:
     return blocks["val"]["mean_iou"]
 
 
-def check(config: DictConfig) -> None:
-    """Refuses numbers that cannot be trained with, by the key they were given for."""
-    for key, least in (("trainer.epochs", 1), ("trainer.batch_size", 1), ("trainer.gallery", 0)):
-        whole_number(key, OmegaConf.select(config, key), least)
-    whole_number("seed", config.seed)
-    if not isinstance(config.trainer.bounds, bool):
-        raise ValueError(
-            f"trainer.bounds must be true or false. Received: {config.trainer.bounds!r}."
-        )
-
-
-def prepare(seed: int, precision: str) -> str:
-    """Makes TensorFlow repeatable, seeds it, and sets the precision; returns the one chosen."""
-    if precision == "auto":
-        precision = "bfloat16" if environment.fast_bfloat16() else "float32"
-    if precision not in PRECISIONS:
-        raise ValueError(
-            f"trainer.precision must be auto, {' or '.join(PRECISIONS)}. Received: {precision!r}."
-        )
-    keras.backend.clear_session()
-    tf.get_logger().setLevel("ERROR")  # its warnings are about the traces of other models
-    tf.config.experimental.enable_op_determinism()
-    keras.utils.set_random_seed(seed)
-    keras.config.set_dtype_policy(PRECISIONS[precision])
-    return precision
-
-
-def assemble(config: DictConfig, source: Source, weights: np.ndarray) -> keras.Model:
-    """The model of the config, compiled with its loss, optimizer, schedule and metrics."""
-    names = source.labels.names
-    channels = source[0].image.shape[-1]
-    model = build(config.model, input_shape=(None, None, channels), num_classes=len(names))
-    loss = build(config.loss, class_weights=weights.tolist())
-    total = config.trainer.epochs * steps(source, config.trainer.batch_size)
-    schedule = build(
-        config.schedule,
-        initial_learning_rate=config.optimizer.learning_rate,
-        decay_steps=total,
-    )
-    model.compile(
-        optimizer=build(config.optimizer, learning_rate=schedule),
-        loss=loss,
-        metrics=[metrics.MeanIoU(names), metrics.ClassLosses(loss, names)],
-    )
-    log.info("%s: %s parameters, %s", model.name, f"{model.count_params():,}", described(loss))
-    return model
-
-
 def fit(
     config: DictConfig,
     model: keras.Model,
@@ -127,32 +82,40 @@ def fit(
     """Trains the compiled model on the split train, with the split val to watch.
 
     Args:
-        config: its groups trainer, augment and mix, and the seed, are used.
+        config: its groups trainer, patches, augment and mix, and the seed, are used. With patches,
+            the split val is watched in tiles of their size.
         model: compiled.
         splits: the sources train and val.
         callbacks: of Keras.
         shares: how often an image is shown, (N,), see `segkit.data.sampling`; None: equally often.
 
+    Images whose weights are not all 1 are trained on with these; all of the split val count alike.
+
     Raises:
         ValueError: in the words of whatever went wrong while batches were loaded.
     """
     trainer, size = config.trainer, config.trainer.batch_size
+    patches, images = build(config.patches), config.trainer.images_per_epoch
     train = batches(
         splits["train"],
         size,
         seed=config.seed,
         epochs=trainer.epochs,
         shuffle=True,
+        patches=patches,
         augmentation=build(config.augment),
         mixing=build(config.mix),
         shares=shares,
+        images=images,
+        weighted=image_weights(splits["train"]) is not None,
     )
+    watched = batches(_tiled(splits["val"], patches.size), size)
     try:
         model.fit(
             train,
             epochs=trainer.epochs,
-            steps_per_epoch=steps(splits["train"], size),
-            validation_data=batches(splits["val"], size),
+            steps_per_epoch=steps(splits["train"], size, images),
+            validation_data=watched,
             callbacks=callbacks,
             shuffle=False,  # the batches come in the order of their epoch already
             verbose=0,
@@ -167,6 +130,10 @@ def fit(
         if isinstance(error, tf.errors.OpError) and found is not None:
             raise ValueError(found.group(1).strip()) from error
         raise
+
+
+def _tiled(source: Source, size: tuple[int, int] | None) -> Source:
+    return source if size is None else Tiles(source, size)
 
 
 def _new_folder(path: str) -> Path:
@@ -185,6 +152,8 @@ def _callbacks(
 ) -> tuple[list[keras.callbacks.Callback], BestModel]:
     """The callbacks of the config and those the loss needs, and the one that keeps a model."""
     built = [build(node) for node in config.callbacks.values() if node is not None]
+    if any(estimated_terms(loss)):
+        source = _tiled(source, build(config.patches).size)
     # First, so that the others find the estimates in the log.
     built.insert(0, AnnotatedShare(loss, source, seed=config.seed))
     for callback in built:
@@ -225,6 +194,7 @@ def _evaluate(config: DictConfig, kept: Path, source: Source, folder: Path) -> d
         config.trainer.batch_size,
         examples=config.trainer.gallery,
         bounds=config.trainer.bounds,
+        tile=build(config.patches).size,
     )
     blocks = found.to_dict("val", source.labels)
     _write(folder / "metrics.json", blocks)

@@ -29,15 +29,28 @@ def run(config: DictConfig) -> dict[str, Any]:
         config: composed from `conf/weights.yaml`.
 
     Returns:
-        {"images", "classes": [{"name", counts…}], "weights": {scheme: {class name: weight}}}, what
-        the JSON file holds. One of the inner mappings is what `class_weights.values` takes.
+        {"images", "classes": [{"name", counts…, "known_share"}], "weights": {scheme: {class name:
+        weight}}}, what the JSON file holds. One of the inner mappings is what
+        `class_weights.values` takes.
+
+    Raises:
+        ValueError: naming what is wrong with the data.
     """
-    source = sources.open_splits(config.data)["train"]
+    splits = sources.open_splits(config.data)
+    if not len(splits.get("train", ())):
+        found = ", ".join(f"{name} ({len(source)})" for name, source in splits.items())
+        raise ValueError(
+            "Weights come from the images of the split train, and there is none. "
+            f"Received: {found or 'no split'}."
+        )
+    source = splits["train"]
     counts = sources.survey(source, config.data).counts
     weights = {
         scheme.__name__: dict(zip(counts.names, scheme(counts).tolist())) for scheme in SCHEMES
     }
     result = {**counts.to_dict(), "weights": weights}
+    for row in result["classes"]:
+        row["known_share"] = row["annotated"] / result["images"]
     log.info("\n".join([table(result), *notes(counts, source.labels)]))
     if config.output is not None:
         path = Path(config.output)
@@ -48,16 +61,19 @@ def run(config: DictConfig) -> dict[str, Any]:
 
 
 def table(result: dict[str, Any]) -> str:
-    """The result of `run` as text, one row a class."""
-    counts = {"annotated": "annotated", "with pixels": "present", "unknown": "unknown"}
-    counts |= {"pixels": "pixels", "stored": "stored_pixels"}
+    """The result of `run` as text, one row a class.
+
+    "pixels" are those that count, "stored" those that carry the id, "images" those that show the
+    class where it was looked for, "known" the share of the images in which it was.
+    """
+    counts = {"pixels": "pixels", "stored": "stored_pixels", "images": "present"}
     rows = [
-        [row["name"], *(f"{row[key]:,}" for key in counts.values())]
+        [row["name"], *(f"{row[key]:,}" for key in counts.values()), f"{row['known_share']:.1%}"]
         + [f"{by_class[row['name']]:.4f}" for by_class in result["weights"].values()]
         for row in result["classes"]
     ]
     title = f"train: {result['images']:,} images"
-    return tables.text(title, ["class", *counts, *result["weights"]], rows)
+    return tables.text(title, ["class", *counts, "known", *result["weights"]], rows)
 
 
 def notes(counts: ClassCounts, labels: LabelSpace) -> list[str]:

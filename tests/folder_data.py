@@ -1,6 +1,7 @@
 """Small folder data sets for the tests of segkit.data."""
 
 import json
+import zlib
 from pathlib import Path
 
 import numpy as np
@@ -21,8 +22,8 @@ def mask(seed=0, size=(4, 6)):
 
 
 def add(directory, stem, pixels=None, ids=None, suffix=".png"):
-    """Writes one pair; the pixels and ids of its stem unless they are given."""
-    seed = sum(stem.encode())
+    """Writes one pair; pixels and ids made from folder and stem unless they are given."""
+    seed = zlib.crc32(f"{Path(directory).name}/{stem}".encode())
     for part, array, end in (
         ("images", image(seed) if pixels is None else pixels, suffix),
         ("masks", mask(seed) if ids is None else ids, ".png"),

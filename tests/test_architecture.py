@@ -15,11 +15,11 @@ ROOT = Path(segkit.__file__).parent
 LAYERS = [
     {"contract", "palette"},
     {"labels"},
-    {"targets", "erasing", "config", "tables", "environment"},
+    {"targets", "erasing", "config", "tables", "environment", "parallel"},
     {"class_counts"},
     {"data", "synthetic", "models", "losses", "metrics", "class_weights", "callbacks", "report"},
-    {"sources", "estimation", "evaluation", "preflight"},
-    {"training", "synthesis", "weighting"},
+    {"sources", "assembly", "estimation", "evaluation", "preflight", "findings"},
+    {"training", "synthesis", "weighting", "checking", "previewing"},
     {"cli"},
 ]
 LEVEL = {unit: level for level, units in enumerate(LAYERS) for unit in units}

@@ -103,6 +103,15 @@ def test_a_full_disk_is_explained(monkeypatch, tmp_path, capfd, hydra_off):
     assert words in capfd.readouterr().err
 
 
+@pytest.mark.parametrize("verb", ["check", "weights"])
+def test_verbs_on_data_want_to_know_where_they_are(verb, tmp_path):
+    done = segkit(verb, cwd=tmp_path)
+    assert done.returncode == 1 and "data.root has no value yet" in done.stderr
+    done = segkit(verb, "data.root=nowhere", cwd=tmp_path)
+    assert done.returncode == 1 and "Traceback" not in done.stderr
+    assert "There is no folder nowhere." in done.stdout + done.stderr
+
+
 def test_a_mistake_from_outside(tmp_path):
     done = segkit("train", "loss=dice", cwd=tmp_path)
     assert done.returncode == 1 and "Could not find 'loss/dice'" in done.stderr

@@ -36,7 +36,11 @@ def test_every_choice_composes_and_says_what_it_is(path):
     lines = path.read_text().splitlines()
     first = lines[1] if group == "experiment" else lines[0]
     assert first.startswith("# ") and len(first) > 10
-    node = compose("train", [f"{group}={choice}"] + ["data.root=x"] * (choice == "folder"))
+    needed = {"folder": ["data.root=x"]} | {
+        "fixed": ["normalization.mean=[0.5]", "normalization.std=[0.2]"]
+        * (group != "class_weights")
+    }
+    node = compose("train", [f"{group}={choice}", *needed.get(choice, [])])
     if group in ("data", "trainer", "experiment", "callbacks"):
         check_targets(OmegaConf.to_container(node[group], resolve=True) if group in node else {})
         return
@@ -149,3 +153,11 @@ def test_an_escaped_interpolation_does_not_turn_into_a_target(tmp_path):
     with pytest.raises(ValueError):
         build(node)
     assert not path.exists()
+
+
+def test_a_wrong_value_of_albumentations_names_the_transform():
+    node = {"_target_": "albumentations.HorizontalFlip", "p": 2}
+    with pytest.raises(
+        ValueError, match=r"^albumentations.HorizontalFlip: p: .*less than.* 1.*\'p\': 2"
+    ):
+        build(node)

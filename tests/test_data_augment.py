@@ -172,8 +172,3 @@ def test_what_is_no_transform_is_refused():
         typo = albumentations.OneOf([albumentations.Rotate(limits=5)])
     with pytest.raises(ValueError, match="Rotate has no argument limits. It has:.* limit,"):
         Augmentation([typo])
-
-
-def test_the_type_of_the_image_must_stay():
-    with pytest.raises(ValueError, match="keep images uint8. Received: float32.*Normalize"):
-        Augmentation([albumentations.Normalize()], LABELS)(sample(), (0,))

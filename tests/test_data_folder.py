@@ -10,17 +10,22 @@ import pytest
 from PIL import Image
 
 from segkit import targets
-from segkit.data.folder import Folder, splits
+from segkit.data import reading
+from segkit.data.folder import BadData, Folder, splits
 from segkit.data.layout import find_pairs
+from segkit.data.readers import image_size
+from segkit.data.reading import Reader
 from segkit.labels import LabelSpace
 
 LABELS = LabelSpace(folder_data.NAMES)
 
 
-def one(directory, **options):
+def one(directory, labels=LABELS, **options):
     """A Folder of everything in `directory`, all annotated."""
-    pairs = find_pairs(directory)
-    return Folder(pairs, LABELS, [np.ones(3, bool)] * len(pairs), **options)
+    problems = []
+    pairs = find_pairs(directory, "", labels, problems)
+    assert not problems
+    return Folder(pairs, Reader(labels, **options), np.ones((len(pairs), labels.num_classes)))
 
 
 def grey_png(path, ids, depth):
@@ -87,7 +92,7 @@ def test_images_are_turned_upright(tmp_path):
     Image.fromarray(np.rot90(upright).copy()).save(tmp_path / "images/a.jpg", exif=exif)
     folder = one(tmp_path)
     np.testing.assert_allclose(folder[0].image[..., 0], upright, atol=8)
-    folder.validate()  # finds the size from the header
+    assert image_size(tmp_path / "images/a.jpg") == (32, 16)  # from the header
 
 
 @pytest.mark.parametrize("kind", ["1 bit", "2 bits", "4 bits", "palette", "16 bits"])
@@ -114,9 +119,9 @@ def test_many_classes_make_16_bit_masks(tmp_path):
     ids = np.array([[0, 299, 256, 65_000]], np.uint16)
     folder_data.add(tmp_path, "a", folder_data.image(size=(1, 4)), ids)
     labels = LabelSpace([f"c{i}" for i in range(300)], ignore_index=65_000)
-    folder = Folder(find_pairs(tmp_path), labels, [None])
-    assert folder[0].mask.tolist() == ids.tolist()
-    assert np.flatnonzero(folder[0].annotated).tolist() == [0, 256, 299]
+    folder = one(tmp_path, labels)
+    assert folder[0].mask.tolist() == ids.tolist() and folder[0].mask.dtype == np.uint16
+    assert np.flatnonzero(folder.reader.mask(folder.pairs[0]).pixels).tolist() == [0, 256, 299, 300]
 
 
 def test_the_truth_comes_along(tmp_path):
@@ -145,7 +150,7 @@ def test_cropping_keeps_the_middle_and_ignores_the_padding(tmp_path):
     pixels = ids[..., None].repeat(3, 2) * 50 + np.arange(5, dtype=np.uint8)[:, None, None]
     folder_data.add(tmp_path, "a", pixels, ids)
     labels = LabelSpace(folder_data.NAMES, ignore_index=None)
-    folder = Folder(find_pairs(tmp_path), labels, [None], size=(3, 6), fit="crop")
+    folder = one(tmp_path, labels, size=(3, 6), fit="crop")
     sample = folder[0]
     assert folder.labels.ignore_index == 255 and folder.labels.names == labels.names
     assert sample.mask.tolist() == [[255, 0, 1, 2, 255, 255]] * 3
@@ -158,7 +163,7 @@ def test_an_id_that_only_padding_has_is_stray_in_a_file(tmp_path):
     folder_data.add(tmp_path, "a", ids=np.full((4, 6), 255, np.uint8))
     labels = LabelSpace(folder_data.NAMES, ignore_index=None)
     with pytest.raises(ValueError, match=r"a\.png may hold the ids 0, 1, 2.*also: 255"):
-        Folder(find_pairs(tmp_path), labels, [None], size=8, fit="crop")[0]
+        one(tmp_path, labels, size=8, fit="crop")[0]
 
 
 # Splits
@@ -175,12 +180,13 @@ def test_split_folders_are_the_splits(tmp_path):
 def test_val_is_drawn_where_there_is_none(tmp_path, part):
     stems = [f"{i:02d}" for i in range(20)]
     folder_data.make(tmp_path, stems, [part])
-    found = splits(tmp_path, val_fraction=0.25, seed=3)
+    quarter = {"val": 0.25}
+    found = splits(tmp_path, split=quarter, seed=3)
     assert {name: len(folder) for name, folder in found.items()} == {"train": 15, "val": 5}
     assert sorted(found["train"].names + found["val"].names) == stems
-    assert found["val"].names == splits(tmp_path, val_fraction=0.25, seed=3)["val"].names
-    assert found["val"].names != splits(tmp_path, val_fraction=0.25, seed=4)["val"].names
-    assert list(splits(tmp_path, val_fraction=0)) == ["train"]
+    assert found["val"].names == splits(tmp_path, split=quarter, seed=3)["val"].names
+    assert found["val"].names != splits(tmp_path, split=quarter, seed=4)["val"].names
+    assert list(splits(tmp_path, split={"val": 0.0})) == ["train"]
 
 
 def test_limit_draws_nested_samples(tmp_path):
@@ -192,16 +198,33 @@ def test_limit_draws_nested_samples(tmp_path):
     assert splits(tmp_path, limit=99)["train"].names == stems
 
 
-def test_splits_open_no_image(tmp_path):
+def test_images_are_decoded_when_they_are_asked_for(tmp_path):
+    """Unless there is a cache to keep them, where all are read at once."""
     folder_data.make(tmp_path)
-    for path in tmp_path.rglob("*.png"):
-        path.write_bytes(b"")
+    path = tmp_path / "train/images/a.png"
+    damaged = bytearray(path.read_bytes())
+    damaged[len(damaged) // 2] ^= 255
+    path.write_bytes(damaged)
     train = splits(tmp_path)["train"]
-    with pytest.raises(ValueError, match=r"a\.png cannot be read.*empty \(0 bytes\)"):
+    with pytest.raises(ValueError, match=r"a\.png cannot be read"):
         train[0]
-    with pytest.raises(ValueError, match=r"5 of 5 images cannot be used:\n.*a\.png") as error:
-        train.validate()
-    assert "e.png" in str(error.value)
+    with pytest.raises(BadData, match=r"a\.png cannot be read"):
+        splits(tmp_path, cache="memory")
+
+
+@pytest.mark.parametrize("cache", ["memory", "disk"])
+def test_with_a_cache_nothing_is_decoded_twice(tmp_path, monkeypatch, cache):
+    folder_data.make(tmp_path / "data")
+    options = {"cache": cache, "cache_folder": str(tmp_path / "cache"), "size": 8}
+    plain, train = (splits(tmp_path / "data", **o)["train"] for o in ({"size": 8}, options))
+    expected, decoded = list(plain), []
+    for name in ("read_image", "read_mask"):
+        monkeypatch.setattr(reading, name, lambda path, *_: decoded.append(path))
+    for ours, theirs in zip(train, expected):
+        np.testing.assert_array_equal(ours.image, theirs.image)
+        np.testing.assert_array_equal(ours.mask, theirs.mask)
+    again = splits(tmp_path / "data", **options) if cache == "disk" else None
+    assert decoded == [] and (again is None or len(again["train"]) == 5)
 
 
 def test_a_folder_can_be_sent_to_another_process(tmp_path):
@@ -221,4 +244,3 @@ def test_real_data_sets(real_data, name, classes, ignore_index, counts):
     sample = found["train"][0]
     assert sample.image.shape == (64, 64, 3) and sample.image.std() > 10
     assert len(np.unique(sample.mask)) > 1
-    found["val"].validate()

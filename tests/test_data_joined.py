@@ -13,6 +13,7 @@ from segkit.config import compose
 from segkit.data import pipeline
 from segkit.data.folder import splits as folder_splits
 from segkit.data.joined import splits
+from segkit.data.problems import BadData
 from segkit.synthetic import HiddenAnnotations
 
 NAMES = ["background", "liver", "kidney", "spleen"]
@@ -78,7 +79,7 @@ def test_every_split_has_the_same_labels_and_val_is_drawn_where_there_is_none(ro
     assert found["val"].names[:3] == ["a/1", "a/2", "a/3"] and len(found["val"]) == 4
     assert found["train"].labels == found["val"].labels
     assert set(found["val"].names) & set(found["train"].names) == {"a/1", "a/2", "a/3"}
-    alone = two(root, b={"val_fraction": 0})
+    alone = two(root, b={"split": {"val": 0.0}})
     assert [len(source) for source in alone.values()] == [5, 3]
     assert alone["val"].origins == ("a",)
 
@@ -103,7 +104,7 @@ def test_options_are_shared_unless_a_data_set_has_its_own(root):
 
 def test_declarations_are_passed_on(root):
     (root / "a/annotations.csv").write_text("image,annotated\ntrain/1,liver\ntrain/2,\n")
-    with pytest.warns(UserWarning, match=r"a/train/masks/1\.png \(ren\)"):
+    with pytest.warns(UserWarning, match=r"a/train/masks/1\.png shows ren, declared unannotated"):
         assert rows(two(root)["train"]) == [
             [1, 1, 0, 0],
             [1, 0, 0, 0],
@@ -150,16 +151,28 @@ def test_without_names_every_class_is_there(root):
     assert found.labels.background == 0
 
 
+def test_an_image_of_one_data_set_is_not_in_another_split_of_the_other(root):
+    (root / "b/images/1.png").write_bytes((root / "a/val/images/2.png").read_bytes())
+    with pytest.raises(BadData, match=r"(?s)a/2.*b/1|b/1.*a/2"):
+        for seed in range(8):  # in one of them b/1 is drawn for train
+            two(root, seed=seed)
+
+
+def test_weights_come_along(root):
+    (root / "a/train/annotations.csv").write_text("image,weight\n2,0.5\n")
+    train = two(root)["train"]
+    assert train.weights.tolist() == [1, 0.5, 1, 1] and train[1].weight == 0.5
+
+
 def test_it_can_be_sent_to_another_process(root):
     train = two(root)["train"]
     np.testing.assert_array_equal(pickle.loads(pickle.dumps(train))[3].mask, train[3].mask)
 
 
 def test_masks_that_show_what_the_list_leaves_out_are_named(root):
-    train = two(root, a={"annotated": ["liver"]})["train"]
-    with pytest.warns(UserWarning, match=r"a: its masks show ren \(3 masks\), which .* leaves out"):
-        train.validate()
-    two(root, a={"annotated": ["liver", "kidney"]})["train"].validate()
+    with pytest.warns(UserWarning, match=r"a: its masks show ren \(6 masks\), which .* leaves out"):
+        two(root, a={"annotated": ["liver"]})
+    two(root, a={"annotated": ["liver", "kidney"]})  # no warning
 
 
 def test_real_data_sets(real_data):
@@ -167,7 +180,6 @@ def test_real_data_sets(real_data):
     given["wbc"]["ids"] = {"cytoplasm": "ignore"}
     given["camvid"]["ids"] = {"pavement": "road"}
     train = splits(given, size=48, limit=12)["train"]
-    train.validate()
     names = train.labels.names
     assert len(train) == 36 and len(names) == 1 + 1 + 5 + 10
     known = {train.origin(i): train.annotation(i)[1] for i in range(36)}

@@ -3,6 +3,7 @@
 import threading
 
 import folder_data
+import keras
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -10,12 +11,15 @@ from tensorflow.python.framework import config
 
 from segkit import targets
 from segkit.contract import Sample
-from segkit.data import pipeline
 from segkit.data.augment import Augmentation
 from segkit.data.copy_paste import CopyPaste
 from segkit.data.folder import splits
-from segkit.data.pipeline import batches, steps
+from segkit.data.mixing import CutMix
+from segkit.data.patches import Random
+from segkit.data.pipeline import batches, image_weights, steps
 from segkit.labels import LabelSpace
+from segkit.losses import CrossEntropy
+from segkit.synthetic.missing import HiddenAnnotations
 
 albumentations = pytest.importorskip("albumentations")
 
@@ -181,12 +185,39 @@ def test_float_images_are_left_as_they_are():
     np.testing.assert_array_equal(images[3], image)
 
 
-def test_another_backend_gets_the_same_target(monkeypatch):
-    expected = arrays(batches(Made(), 3))
-    monkeypatch.setattr(pipeline.keras.backend, "backend", lambda: "jax")
-    dataset = batches(Made(), 3)
-    assert dataset.element_spec[1].shape.as_list() == [None, 8, 12, 3]
-    assert_same(arrays(dataset), expected)
+@pytest.mark.parametrize("kind", [np.uint8, np.uint16, np.int32, np.int64])
+def test_the_target_is_that_of_encode_whatever_the_masks_are(kind):
+    labels = LabelSpace(
+        folder_data.NAMES, coarse=[{"name": "any", "id": 300, "members": folder_data.NAMES[1:]}]
+    )
+    mask = folder_data.mask(0, SIZE).astype(kind)
+    mask[0, :2] = 255, 255 if kind == np.uint8 else 300
+    source = Made(4, labels, mask=mask)
+    (_, target), *_ = arrays(batches(source, 4))
+    for index in range(4):
+        expected = targets.encode(mask[None], source[index].annotated[None], labels)[0]
+        np.testing.assert_array_equal(target[index], expected)
+
+
+def test_independent_classes_come_in_planes():
+    labels = LabelSpace(["organ", "tumour"], background=None, exclusive=False)
+    planes = np.random.default_rng(0).choice(np.array([0, 1, 255], np.uint8), (*SIZE, 2))
+    source = Made(3, labels, mask=planes, annotated=np.array([True, False]))
+    (_, target), *_ = arrays(batches(source, 3))
+    expected = targets.encode(planes[None], np.array([[True, False]]), labels)
+    np.testing.assert_array_equal(target, np.repeat(expected, 3, axis=0))
+
+
+@pytest.mark.parametrize("kind", [np.uint8, np.int64])
+def test_ids_that_the_labels_do_not_know(kind):
+    mask = np.full(SIZE, 77, kind)
+    with pytest.raises(tf.errors.OpError, match=r"Masks may hold the ids 0-2, 255.*\[77\]"):
+        arrays(batches(Made(mask=mask), 2))
+
+
+def test_images_of_another_type():
+    with pytest.raises(ValueError, match="uint8, or float32.*made 0 with uint16"):
+        batches(Made(image=np.zeros((*SIZE, 3), np.uint16)), 2)
 
 
 @pytest.fixture
@@ -230,7 +261,8 @@ def test_images_of_two_sizes_are_named(tmp_path, batch_size):
         tmp_path / "train", "d", folder_data.image(size=(6, 6)), folder_data.mask(size=(6, 6))
     )
     dataset = batches(splits(tmp_path, size=None)["train"], batch_size)
-    words = r"one shape.*a with uint8 \(4, 6, 3\) and d with uint8 \(6, 6, 3\).*size=128"
+    words = r"one shape.*a with uint8 \(4, 6, 3\) and d with uint8 \(6, 6, 3\)"
+    words += ".*data.size=128, or cut patches.*patches=random patches.size=128"
     with pytest.raises(tf.errors.OpError, match=words):
         arrays(dataset)
 
@@ -243,6 +275,9 @@ def test_images_of_two_sizes_are_named(tmp_path, batch_size):
         (Made(), {"epochs": 0}, "epochs must be at least 1. Received: 0"),
         (Made(), {"seed": -1}, "seed must be at least 0. Received: -1"),
         (Made(), {"first_epoch": -1}, "first_epoch must be at least 0"),
+        (Made(), {"images": 0}, "images must be at least 1. Received: 0"),
+        (Made(), {"shard": (2, 2)}, r"0 <= k < n. Received: \(2, 2\)"),
+        (Made(), {"shard": (0, 3)}, "3 parts, so batch_size must be at least 3. Received: 2"),
     ],
 )
 def test_arguments_are_checked(source, changes, words):
@@ -261,3 +296,131 @@ def test_an_image_that_comes_again_is_augmented_anew():
     arrays(batches(Made(), 3, seed=5, shuffle=True, shares=shares, augmentation=record))
     drawn = [seed for seed in seeds if seed[2] == 2]
     assert sorted(drawn) == [(5, 0, 2), *((5, 0, 2, k) for k in range(1, 7))]
+
+
+class Weighted(Made):
+    """Image i has the weight i / 2."""
+
+    @property
+    def weights(self):
+        return np.arange(len(self)) / 2
+
+    def __getitem__(self, index):
+        return super().__getitem__(index)._replace(weight=index / 2)
+
+
+def test_weights_come_with_their_images():
+    dataset = batches(Weighted(), 3, shuffle=True, weighted=True, mixing=CutMix(1))
+    plain = batches(Weighted(), 3, shuffle=True)
+    assert dataset.element_spec[2].shape.as_list() == [None]
+    for (*_, weights), indices in zip(dataset, order(plain)):
+        assert weights.dtype == tf.float32
+        np.testing.assert_allclose(weights, np.array(indices) / 2)
+
+
+def test_weights_are_found_through_what_hides_annotations():
+    np.testing.assert_array_equal(image_weights(HiddenAnnotations(Weighted())), np.arange(7) / 2)
+    assert image_weights(HiddenAnnotations(Made())) is None
+    same = Weighted()
+    type(same).weights = property(lambda self: np.ones(7))
+    assert image_weights(same) is None
+
+
+@pytest.mark.parametrize("weight", [0.0, 2.0])
+def test_a_weight_takes_an_image_out_or_doubles_it(weight):
+    """The gradient of a batch of two by hand, from those of its images."""
+
+    class OneWeighted(Made):
+        def __getitem__(self, index):
+            return super().__getitem__(index)._replace(weight=weight if index else 1.0)
+
+    keras.utils.set_random_seed(0)
+    model = keras.Sequential([keras.Input((*SIZE, 3)), keras.layers.Conv2D(3, 1)])
+    loss = CrossEntropy()
+
+    def moved(dataset):
+        start = [np.array(w) for w in model.get_weights()]
+        model.compile(keras.optimizers.SGD(1.0), loss=loss)
+        model.fit(dataset, verbose=0, shuffle=False)
+        found = [before - after for before, after in zip(start, model.get_weights())]
+        model.set_weights(start)
+        return found
+
+    together = moved(batches(OneWeighted(2), 2, weighted=True))
+    first, second = (moved(batches(Made(2), 1).skip(k).take(1)) for k in (0, 1))
+    for found, one, other in zip(together, first, second):
+        np.testing.assert_allclose(found, (one + weight * other) / 2, rtol=1e-4, atol=1e-6)
+        assert np.abs(other).max() > 1e-3
+
+
+@pytest.mark.parametrize("parts", [2, 3])
+@pytest.mark.parametrize("images", [None, 10])
+def test_the_parts_in_order_are_the_whole(parts, images):
+    arguments = {"shuffle": True, "epochs": 2, "augmentation": light(), "patches": Random(6)}
+    arguments |= {"images": images, "seed": 4}
+    whole = arrays(batches(Made(), 4, **arguments))
+    shards = [arrays(batches(Made(), 4, shard=(k, parts), **arguments)) for k in range(parts)]
+    joined = [tuple(map(np.concatenate, zip(*pieces))) for pieces in zip(*shards)]
+    assert_same(joined, whole)
+
+
+def test_a_part_of_a_small_last_batch_is_empty():
+    result = arrays(batches(Made(5), 4, shard=(1, 2), mixing=CopyPaste()))
+    assert [images.shape for images, _ in result] == [(2, *SIZE, 3), (0, *SIZE, 3)]
+    assert [target.shape for _, target in result] == [(2, *SIZE, 3), (0, *SIZE, 3)]
+
+
+def test_mixing_draws_anew_in_each_part():
+    addresses = []
+
+    def record(images, target, seed):
+        addresses.append(tuple(seed))
+        return images, target
+
+    for k in (0, 1):
+        arrays(batches(Made(4), 4, shard=(k, 2), mixing=record, seed=9))
+    assert addresses == [(9, 0, 0, 0), (9, 0, 0, 1)]
+
+
+@pytest.mark.parametrize("shuffle", [True, False])
+def test_an_epoch_of_any_length(shuffle):
+    longer = order(batches(Made(), 4, images=17, epochs=2, shuffle=shuffle))
+    assert [len(batch) for batch in longer] == [4, 4, 4, 4, 1] * 2
+    assert steps(Made(), 4, 17) == 5
+    epoch = sum(longer[:5], [])
+    assert sorted(epoch[:7]) == sorted(epoch[7:14]) == list(range(7))
+    assert (epoch[:7] != epoch[7:14]) == shuffle
+    shorter = order(batches(Made(), 4, images=3, epochs=2, shuffle=shuffle))
+    assert [len(batch) for batch in shorter] == [3, 3] and steps(Made(), 4, 3) == 1
+    assert shorter[0] == order(batches(Made(), 7, shuffle=shuffle))[0][:3]
+
+
+def test_shares_of_an_epoch_of_any_length():
+    shares = np.array([0, 0, 0.5, 0.3, 0.2, 0, 0])
+    (drawn,) = order(batches(Made(), 40, shuffle=True, shares=shares, images=40))
+    np.testing.assert_array_equal(np.bincount(drawn, minlength=7), 40 * shares)
+
+
+def test_what_comes_again_in_a_long_epoch_has_an_address_of_its_own():
+    seeds = []
+
+    def record(sample, seed):
+        seeds.append(tuple(seed))
+        return sample
+
+    arrays(batches(Made(2), 2, seed=5, images=6, patches=record))
+    expected = [(5, 0, i, *((k,) if k else ())) for i in (0, 1) for k in range(3)]
+    assert sorted(seeds)[1:] == sorted(expected)  # the first look is for the shape
+
+
+def test_patches_come_before_the_augmentation():
+    steps_seen = []
+
+    def look(sample, seed):
+        steps_seen.append(sample.image.shape)
+        return sample
+
+    dataset = batches(Made(), 7, patches=Random((4, 5)), augmentation=look)
+    assert dataset.element_spec[0].shape.as_list() == [None, 4, 5, 3]
+    arrays(dataset)
+    assert set(steps_seen) == {(4, 5, 3)}

@@ -83,3 +83,11 @@ def test_share_out_of_range(share):
 
 def test_uniform_shows_each_image_once(table):
     assert sorted(draw(Uniform()(*table), seed=0, epoch=0)) == list(range(1000))
+
+
+def test_more_draws_than_images_and_fewer(table):
+    shares = Labelled(0.8)(*table)
+    for count in (300, 2500):
+        times = np.bincount(draw(shares, 3, 2, count), minlength=1000)
+        assert times.sum() == count and (np.abs(times - count * shares) < 1 + 1e-6).all()
+    assert sorted(draw(np.full(7, 1 / 7), 0, 0, 14)) == sorted([*range(7), *range(7)])

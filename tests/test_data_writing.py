@@ -6,7 +6,7 @@ import pytest
 
 from segkit.contract import Sample
 from segkit.data import writing
-from segkit.data.folder import splits
+from segkit.data.folder import BadData, splits
 from segkit.labels import LabelSpace
 
 LABELS = LabelSpace(folder_data.NAMES)
@@ -45,7 +45,7 @@ def assert_same(source, other):
 @pytest.mark.parametrize("policy", ["all", "manifest", "present"])
 def test_what_was_written_is_read_back(tmp_path, policy):
     """Also with equal names in both splits, and whatever the policy: every image has a line."""
-    train, val = Made(4), Made(3)
+    train, val = Made(4), Made(3, start=6)
     writing.write_labels(LABELS, tmp_path)
     writing.write(train, tmp_path / "train")
     writing.write(val, tmp_path / "val")
@@ -61,7 +61,7 @@ def test_without_split_folders(tmp_path):
     source = Made(4, truth=None)
     writing.write_labels(LABELS, tmp_path)
     writing.write(source, tmp_path)
-    assert_same(source, splits(tmp_path, "manifest", size=None, val_fraction=0)["train"])
+    assert_same(source, splits(tmp_path, "manifest", size=None, split={"val": 0.0})["train"])
     assert not (tmp_path / "truth").exists()
 
 
@@ -72,7 +72,7 @@ def test_many_ids_and_unnamed_grey_samples(tmp_path):
     made = Made(1, labels, image=image, mask=ids, annotated=np.ones(300, bool), truth=None, name="")
     writing.write_labels(labels, tmp_path)
     writing.write(made, tmp_path / "train")
-    sample = splits(tmp_path, size=None, val_fraction=0)["train"][0]
+    sample = splits(tmp_path, size=None, split={"val": 0.0})["train"][0]
     assert sample.name == "000000" and sample.mask.tolist() == ids.tolist()
     assert sample.image.tolist() == image.repeat(3, -1).tolist()
 
@@ -83,15 +83,15 @@ def test_nothing_is_replaced_unasked(tmp_path):
     with pytest.raises(FileExistsError, match="already holds .*images/.*overwrite=True"):
         writing.write(Made(2), tmp_path / "train")
     writing.write(Made(2, start=7), tmp_path / "train", overwrite=True)
-    assert_same(Made(2, start=7), splits(tmp_path, size=None, val_fraction=0)["train"])
+    assert_same(Made(2, start=7), splits(tmp_path, size=None, split={"val": 0.0})["train"])
 
 
 def test_a_source_may_be_written_over_itself(tmp_path):
     writing.write_labels(LABELS, tmp_path)
     writing.write(Made(3), tmp_path / "train")
-    source = splits(tmp_path, size=None, val_fraction=0)["train"]
+    source = splits(tmp_path, size=None, split={"val": 0.0})["train"]
     writing.write(source, tmp_path / "train", overwrite=True)
-    assert_same(Made(3), splits(tmp_path, size=None, val_fraction=0)["train"])
+    assert_same(Made(3), splits(tmp_path, size=None, split={"val": 0.0})["train"])
 
 
 class Interrupted(Made):
@@ -123,7 +123,7 @@ def test_a_write_killed_while_moving_is_noticed(tmp_path, monkeypatch, kept):
     monkeypatch.setattr(writing.os, "replace", replace)
     with pytest.raises(KeyboardInterrupt):
         writing.write(Made(3), tmp_path / "train")
-    with pytest.raises(FileNotFoundError, match="images"):
+    with pytest.raises(BadData, match="There is no folder .*images"):
         splits(tmp_path)
 
 

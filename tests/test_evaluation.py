@@ -41,3 +41,60 @@ def test_classes_that_may_overlap_are_not_scored_by_the_most_probable_one():
     labels = LabelSpace(["organ", "tumour"], background=None, exclusive=False)
     with pytest.raises(ValueError, match="exclude each other. Received: exclusive=False. Score"):
         evaluation.evaluate(keras.Sequential(), Greys(labels))
+
+
+class Large:
+    """Images of different sizes, in bytes; the class of a pixel is whether it is bright."""
+
+    labels = LabelSpace(["dark", "bright"])
+    sizes = [(40, 31), (16, 16), (5, 50), (3, 3), (40, 31)]
+
+    def __len__(self):
+        return len(self.sizes)
+
+    def __getitem__(self, index):
+        rng = np.random.default_rng(index)
+        image = rng.integers(0, 256, (*self.sizes[index], 1), np.uint8)
+        truth = (image[..., 0] > 127).astype("uint8")
+        mask = np.where(rng.random(truth.shape) < 0.2, 255, truth)
+        return Sample(image, mask, np.ones(2, bool), truth if index else None, f"image {index}")
+
+
+class Bright(keras.Model):
+    """Calls a pixel bright if it is; remembers the shapes it was shown."""
+
+    def predict_on_batch(self, images):
+        assert images.dtype == np.float32 and images.max() <= 1
+        self.seen = [*getattr(self, "seen", []), images.shape]
+        return np.concatenate([np.full_like(images, 0.5), images], axis=-1)
+
+
+def test_tile_by_tile_every_pixel_is_predicted_once():
+    whole = evaluation.evaluate(Bright(), Large(), batch_size=4, examples=5)
+    model = Bright()
+    tiled = evaluation.evaluate(
+        model, Large(), batch_size=4, examples=5, tile=(16, 12), bounds=True
+    )
+    for key in ("known", "truth"):
+        one, other = (getattr(found, key).to_dict(["dark", "bright"]) for found in (whole, tiled))
+        assert one == other and one["mean_iou"] == 1
+    assert {shape[1:] for shape in model.seen} == {(16, 12, 1)}
+    assert max(shape[0] for shape in model.seen) == 4
+    for (_, prediction), (sample, again) in zip(whole.examples, tiled.examples):
+        assert prediction.shape == sample.image.shape[:2]
+        np.testing.assert_array_equal(prediction, again)
+
+
+def test_tiles_see_what_is_around_a_pixel():
+    """A model that looks 2 pixels far predicts the same in overlapping tiles as in whole images,
+    but for the pixels around whose edge nothing is: there a tile repeats the image, a model pads.
+    """
+    keras.utils.set_random_seed(0)
+    layers = [keras.Input((None, None, 1)), keras.layers.Conv2D(2, 5, padding="same")]
+    model = keras.Sequential(layers)
+    found = {}
+    for tile in (None, (16, 16)):
+        examples = evaluation.evaluate(model, Large(), 2, examples=5, tile=tile).examples
+        found[tile] = [prediction for _, prediction in examples]
+    for whole, tiled in zip(found[None][:2], found[(16, 16)][:2]):
+        np.testing.assert_array_equal(whole, tiled)

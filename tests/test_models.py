@@ -64,8 +64,21 @@ def test_survives_saving(tmp_path):
         ({"input_shape": (None, None)}, r"input_shape \(H, W, K\).*Received: \(None, None\)"),
         ({"input_shape": (8, 8, None)}, "number of channels K"),
         ({"normalization": "group"}, "one of batch, none. Received: 'group'"),
+        ({"mean": [0.5], "std": [0.5]}, r"one number a channel, 3 here.*Received: mean \[0.5\]"),
+        ({"mean": [0.5] * 3}, "one number a channel, 3 here.*std None"),
+        ({"mean": [0.5] * 3, "std": [1, 0, 1]}, r"std above 0.*std \[1, 0, 1\]"),
     ],
 )
 def test_bad_arguments(options, words):
     with pytest.raises(ValueError, match=words):
         unet(**options)
+
+
+def test_without_numbers_there_is_no_such_layer():
+    plain = unet(num_classes=2, filters=4, depth=1)
+    assert "image_norm" not in [layer.name for layer in plain.layers]
+    scaled = unet(num_classes=2, filters=4, depth=1, mean=[0.5] * 3, std=[0.25] * 3)
+    images = np.random.default_rng(0).random((1, 4, 4, 3), "float32")
+    first = keras.Model(scaled.input, scaled.get_layer("image_norm").output)
+    np.testing.assert_allclose(first(images), (images - 0.5) / 0.25, rtol=1e-6, atol=1e-6)
+    assert [w.shape for w in plain.trainable_weights] == [w.shape for w in scaled.trainable_weights]

@@ -14,8 +14,9 @@ import pytest
 import yaml
 from omegaconf import OmegaConf
 
-from segkit import callbacks, evaluation, report, sources, training
+from segkit import assembly, callbacks, evaluation, report, sources, training
 from segkit.config import compose
+from segkit.contract import Sample
 from segkit.labels import LabelSpace
 
 # Half a minute a run, most of it for building graphs.
@@ -47,7 +48,7 @@ def run_folder(tmp_path_factory):
 def test_the_run_folder_holds_what_it_should(run_folder):
     folder, score = run_folder
     files = "config.yaml history.csv metrics.json model.keras labels.json environment.json"
-    files += " report.html coverage.json class_weights.json gallery/gallery.json"
+    files += " normalization.json report.html coverage.json class_weights.json gallery/gallery.json"
     assert [name for name in files.split() if not (folder / name).is_file()] == []
     config = yaml.safe_load((folder / "config.yaml").read_text())
     assert config["data"]["missing"]["rate"] == 0.3 and config["data"]["seed"] == 0
@@ -142,6 +143,85 @@ def test_a_gate_that_may_stay_closed_is_told_before_training(tmp_path, caplog, m
     with pytest.raises(RuntimeError, match="training would begin"):
         train(tmp_path, "data.missing.rate=0.8", "loss=gated_cross_entropy")
     assert "gated_cross_entropy may not open for ellipse (annotated in" in caplog.text
+
+
+def test_patches_normalization_and_the_length_of_an_epoch(tmp_path, monkeypatch):
+    """The model watches tiles, is scored on whole images, and holds the numbers of the file."""
+    steps_taken = []
+    monkeypatch.setattr(training, "AnnotatedShare", lambda *a, **k: Steps(steps_taken))
+    score = train(
+        tmp_path,
+        "patches=centred",
+        "patches.size=[16,24]",
+        "normalization=statistics",
+        "trainer.images_per_epoch=20",
+    )
+    recorded = json.loads((tmp_path / "normalization.json").read_text())
+    assert recorded["scheme"] == "statistics" and recorded["channels"] == 3
+    assert recorded["value_range"] is None
+    model = keras.models.load_model(tmp_path / "model.keras")
+    layer = model.get_layer("image_norm")
+    np.testing.assert_allclose(np.ravel(layer.mean), recorded["mean"], rtol=1e-6)
+    np.testing.assert_allclose(np.ravel(layer.variance) ** 0.5, recorded["std"], rtol=1e-6)
+    config = OmegaConf.load(tmp_path / "config.yaml")
+    split = sources.open_splits(config.data)["val"]
+    found = evaluation.evaluate(model, split, batch_size=8, tile=(16, 24))
+    assert found.to_dict("val", split.labels)["val"]["mean_iou"] == pytest.approx(score)
+    assert steps_taken == [3, 3]  # 20 images in batches of 8
+    rate = model.optimizer.learning_rate
+    assert float(np.asarray(rate)) < 1e-6  # the cosine has ended, no sooner and no later
+
+
+class Steps(keras.callbacks.Callback):
+    """Counts the batches of each epoch."""
+
+    def __init__(self, counts):
+        super().__init__()
+        self.counts = counts
+
+    def on_epoch_begin(self, epoch, logs=None):
+        self.counts.append(0)
+
+    def on_train_batch_end(self, batch, logs=None):
+        self.counts[-1] += 1
+
+
+@pytest.mark.parametrize(
+    "overrides, words",
+    [
+        (["mix=cutmix", "trainer.batch_size=1"], "batch_size=1 there are none.*CutMix. Set tr"),
+        (["trainer.images_per_epoch=0"], "trainer.images_per_epoch must be a whole number from 1"),
+        (["normalization=fixed", "normalization.mean=[1]", "normalization.std=[1]"], "3 channels"),
+    ],
+)
+def test_what_cannot_be_trained_with_is_refused_before(tmp_path, overrides, words, monkeypatch):
+    monkeypatch.setattr(training, "fit", None)
+    with pytest.raises(ValueError, match=words):
+        train(tmp_path, *overrides)
+
+
+def test_independent_classes_are_refused_at_the_start(tmp_path, monkeypatch):
+    labels = LabelSpace(["organ", "tumour"], background=None, exclusive=False)
+    monkeypatch.setattr(sources, "open_splits", lambda _: {"train": Listed([], labels)})
+    with pytest.raises(ValueError, match="exclude each other.*organ, tumour.*not yet trained"):
+        train(tmp_path)
+
+
+def test_weights_of_images_are_trained_with(monkeypatch):
+    """Of two images one weighs nothing: the model learns the other, of another class, alone."""
+    config = compose("train", [*TINY, "augment=none", "sampling=uniform", "trainer.epochs=30"])
+    labels = LabelSpace(["background", "cell"])
+    grey, looked = np.full((8, 8, 3), 128, np.uint8), np.ones(2, bool)
+    config.trainer.batch_size, config.optimizer.learning_rate = 2, 0.05
+    for weights in ([1.0, 0.0], [0.0, 1.0]):
+        made = [Sample(grey, np.full((8, 8), c), looked, weight=weights[c]) for c in (0, 1)]
+        source = Listed(made, labels)
+        source.weights = np.array(weights)
+        assembly.prepare(0, "float32")
+        model = assembly.assemble(config, source, np.ones(2))
+        training.fit(config, model, {"train": source, "val": source}, [])
+        logits = model.predict_on_batch(grey[None] / np.float32(255))
+        assert (logits.argmax(-1) == weights.index(1.0)).all()
 
 
 def test_the_model_and_the_report_open_again(run_folder):

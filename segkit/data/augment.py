@@ -2,23 +2,21 @@
 
 from __future__ import annotations
 
-import copy
-import os
 import random
 import threading
-from typing import Any, Iterator, Sequence
+from typing import Iterable, Mapping, Sequence
 
+import albumentations
+import cv2
 import numpy as np
 
-os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")  # it asks the network on import otherwise
+from segkit.contract import Sample
+from segkit.data.fitting import with_ignore_index
+from segkit.data.label_dropout import LabelDropout
+from segkit.data.transforms import Transform, at_fault, look_at_masks, prepared
+from segkit.labels import LabelSpace
 
-import albumentations  # noqa: E402
-import cv2  # noqa: E402
-
-from segkit.contract import Sample  # noqa: E402
-from segkit.data.fitting import with_ignore_index  # noqa: E402
-from segkit.data.label_dropout import LabelDropout  # noqa: E402
-from segkit.labels import LabelSpace  # noqa: E402
+_MASKS = ("ids", "truth")
 
 
 class Augmentation:
@@ -26,11 +24,15 @@ class Augmentation:
 
     The result is a function of the sample and the seed: neither earlier calls nor other threads
     change it. Masks are interpolated by the nearest pixel. Where a transform uncovers area (a
-    rotation, a shift, padding), the mask becomes `ignore_index` there, whatever `fill_mask` says;
-    only `fill_mask=None`, with which the dropout transforms leave the mask alone, stays.
+    rotation, a shift, padding) or drops it, the mask becomes `ignore_index`, whatever `fill_mask`
+    says; only `fill_mask=None`, with which the dropout transforms leave the mask alone, stays.
+
+    Transforms see masks shifted, with the ignore index at 0; one written by yourself may move
+    pixels, but not look at their ids (unless it asks for "mask" in `targets_as_params`).
 
     Args:
-        transforms: from albumentations, applied in order.
+        transforms: from albumentations, applied in order; a mapping gives each a name by which
+            the command line can change it (augment.transforms.NAME.p=1).
         labels: gives the ignore index (255 if there is none). `segkit.data.pipeline.batches` binds
             the labels of its source, so a configuration leaves them out.
         label_dropout: probability of forgetting an annotated class after the transforms, see
@@ -38,98 +40,147 @@ class Augmentation:
 
     Raises:
         TypeError: if one of the transforms is something else.
-        ValueError: if a transform was given an argument that it does not know.
+        ValueError: if a transform was given an argument that it does not know, or cannot be used,
+            see `segkit.data.transforms`.
     """
 
     def __init__(
         self,
-        transforms: Sequence[albumentations.BasicTransform | albumentations.BaseCompose],
+        transforms: Sequence[Transform] | Mapping[str, Transform],
         labels: LabelSpace | None = None,
         label_dropout: float = 0.0,
     ):
         self._label_dropout = LabelDropout(label_dropout, labels)
-        self._transforms = copy.deepcopy(list(transforms))
+        self._transforms = prepared(transforms)
         self._labels = labels
-        self._fill = 255 if labels is None else with_ignore_index(labels).ignore_index
-        for transform in _leaves(self._transforms):
-            if getattr(transform, "fill_mask", None) is not None:
-                transform.fill_mask = self._fill
+        self._ignored = 255 if labels is None else with_ignore_index(labels).ignore_index
+        self._guided = look_at_masks(self._transforms)
         self._of_thread = threading.local()
+
+    @property
+    def transforms(self) -> tuple[Transform, ...]:
+        """The transforms, to be looked at."""
+        return tuple(self._transforms)
+
+    @property
+    def label_dropout(self) -> float:
+        """The probability of forgetting an annotated class."""
+        return self._label_dropout.rate
 
     def bound(self, labels: LabelSpace) -> Augmentation:
         """The same transforms, filling uncovered area with the ignore index of `labels`."""
-        return Augmentation(self._transforms, labels, self._label_dropout.rate)
+        return Augmentation(self._transforms, labels, self.label_dropout)
 
     def __call__(self, sample: Sample, seed: Sequence[int]) -> Sample:
         """Returns the transformed sample; `seed` is numbers from 0 on, (seed, epoch, index).
 
         Raises:
-            ValueError: if the transforms change the type of the image.
+            ValueError: naming the transform that cannot work on this image; if the transforms
+                change the type or the channels of the image, or its mask is of another size.
         """
-        compose = self._compose()
-        # Not compose.set_random_seed: it seeds every transform alike, so that two flips with
-        # p = 0.5 happen always together or not at all. Here they draw from one generator in turn.
-        generator, source = np.random.SeedSequence(list(seed)).spawn(2)
-        compose.set_random_state(
-            np.random.default_rng(generator), random.Random(source.generate_state(4).tobytes())
-        )
-        arrays = {"image": sample.image, "mask": self._for_opencv(sample.mask)}
-        if sample.truth is not None:
-            arrays["truth"] = self._for_opencv(sample.truth)
-        changed = compose(**arrays)
-        image = changed["image"]
-        if image.dtype != sample.image.dtype:
-            raise ValueError(
-                f"Augmentation must keep images {sample.image.dtype}. Received: {image.dtype}. "
-                "Leave out transforms such as Normalize and ToFloat: scaling to [0, 1] comes later."
-            )
-        sample = sample._replace(
-            image=image if image.ndim == 3 else image[..., None],
-            mask=_as_before(changed["mask"], sample.mask),
-            truth=None if sample.truth is None else _as_before(changed["truth"], sample.truth),
-        )
-        return self._label_dropout(sample, seed) if self._label_dropout.rate else sample
+        if self._transforms:
+            sample = self._transformed(sample, seed)
+        return self._label_dropout(sample, seed) if self.label_dropout else sample
 
     def __reduce__(self):
         # The threads' copies stay behind.
-        return Augmentation, (self._transforms, self._labels, self._label_dropout.rate)
+        return Augmentation, (self._transforms, self._labels, self.label_dropout)
 
-    def _for_opencv(self, ids: np.ndarray) -> np.ndarray:
-        # OpenCV does not warp 32-bit integers.
-        fits = max(ids.max(), self._fill) < 256
-        return ids.astype(np.uint8 if fits else np.uint16, copy=False)
+    def _transformed(self, sample: Sample, seed: Sequence[int]) -> Sample:
+        _require_one_size(sample)
+        transforms = self._seeded(seed)
+        masks = {"ids": sample.mask, "truth": sample.truth}
+        masks = {key: ids for key, ids in masks.items() if ids is not None}
+        shifted = {key: self._shifted(ids) for key, ids in masks.items()}
+        guide = {"mask": sample.mask.astype(shifted["ids"].dtype)} if self._guided else {}
+        grey = sample.image.shape[2] == 1  # some transforms stumble over a last axis of 1
+        changed = {"image": sample.image[..., 0] if grey else sample.image, **shifted, **guide}
+        try:
+            for transform in transforms:
+                changed = transform(**changed)
+        except Exception as error:  # of albumentations, OpenCV, NumPy: any type
+            raise _explained(error, sample) from error
+        back = {
+            key: self._shifted_back(changed[key], shifted[key].dtype, ids)
+            for key, ids in masks.items()
+        }
+        image = _as_image(changed["image"], sample.image)
+        return sample._replace(image=image, mask=back["ids"], truth=back.get("truth"))
 
-    def _compose(self) -> albumentations.Compose:
-        # Transforms hold their generator, so each thread needs its own.
-        if not hasattr(self._of_thread, "compose"):
-            self._of_thread.compose = albumentations.Compose(
-                copy.deepcopy(self._transforms),
-                additional_targets={"truth": "mask"},
+    def _seeded(self, seed: Sequence[int]) -> Iterable[Transform]:
+        """The transforms of this thread: they hold their generators, so each needs its own."""
+        compose = getattr(self._of_thread, "compose", None)
+        if compose is None:
+            compose = self._of_thread.compose = albumentations.Compose(
+                prepared(self._transforms),
+                additional_targets=dict.fromkeys(_MASKS, "mask"),
                 mask_interpolation=cv2.INTER_NEAREST,
             )
-        return self._of_thread.compose
+        # Not compose.set_random_seed: it seeds every transform alike, so that two flips with
+        # p = 0.5 happen always together or not at all. Here they draw from one generator in turn.
+        # These are SeedSequence(seed).spawn(2), in half the time.
+        entropy = np.array(seed, np.uint32) if max(seed) < 2**32 else list(seed)
+        generator, source = (np.random.SeedSequence(entropy, spawn_key=(k,)) for k in (0, 1))
+        state = random.Random(source.generate_state(4).tobytes())
+        compose.set_random_state(np.random.default_rng(generator), state)
+        # Not compose(...) either, which checks for boxes and key points. It drew once by itself,
+        # whether to do anything; what was trained before shall come out the same.
+        state.random()
+        return compose
+
+    def _shifted(self, ids: np.ndarray) -> np.ndarray:
+        """Ids - ignore index, around the end of the type, so that whatever fills with 0 ignores.
+
+        Not all transforms pass `fill_mask` on: some, and OpenCV beyond four planes, fill with 0.
+        """
+        # OpenCV does not warp 32-bit integers.
+        small = self._ignored < 256 and (ids.dtype == np.uint8 or ids.max() < 256)
+        kind = np.uint8 if small else np.uint16
+        return ids.astype(kind, copy=False) - kind(self._ignored)
+
+    def _shifted_back(self, changed: np.ndarray, kind: np.dtype, before: np.ndarray) -> np.ndarray:
+        ids = changed.astype(kind, copy=False) + kind.type(self._ignored)
+        # Wider where the old type cannot hold the ignore index; OpenCV drops a last axis of 1.
+        ids = ids.astype(np.promote_types(before.dtype, kind), copy=False)
+        return ids.reshape(*ids.shape[:2], *before.shape[2:])
 
 
-def _leaves(transforms: Sequence[Any]) -> Iterator[albumentations.BasicTransform]:
-    for transform in transforms:
-        if isinstance(transform, albumentations.BaseCompose):
-            yield from _leaves(transform.transforms)
-        elif not isinstance(transform, albumentations.BasicTransform):
-            raise TypeError(
-                "Augmentation takes transforms of albumentations. "
-                f"Received: {transform!r}. In a configuration each one needs a _target_, "
-                "for example {_target_: albumentations.HorizontalFlip, p: 0.5}."
-            )
-        elif transform.invalid_args:
-            # albumentations only warns, and goes on without them.
+def _as_image(changed: np.ndarray, before: np.ndarray) -> np.ndarray:
+    if changed.dtype != before.dtype:
+        raise ValueError(
+            f"Augmentation must keep images {before.dtype}. Received: {changed.dtype}. "
+            "Leave out transforms such as Normalize and ToFloat: scaling to [0, 1] comes later."
+        )
+    image = changed if changed.ndim == 3 else changed[..., None]
+    if image.shape[2] != before.shape[2]:
+        raise ValueError(
+            f"Augmentation must keep the {before.shape[2]} channels of an image. "
+            f"Received: {image.shape[2]}. Leave out transforms such as ToRGB, "
+            "or give ToGray num_output_channels."
+        )
+    if image.dtype == np.uint8 or image is before:
+        return image
+    return np.clip(image, 0, 1)  # cubic interpolation overshoots
+
+
+def _require_one_size(sample: Sample) -> None:
+    for what, ids in (("mask", sample.mask), ("truth", sample.truth)):
+        if ids is not None and ids.shape[:2] != sample.image.shape[:2]:
             raise ValueError(
-                f"{type(transform).__name__} has no argument {', '.join(transform.invalid_args)}. "
-                f"It has: {', '.join(transform.get_transform_init_args_names())}."
+                f"{sample.name or 'A sample'}: the {what} must be of the size of the image, "
+                f"{sample.image.shape[:2]}. Received: {ids.shape[:2]}."
             )
-        else:
-            yield transform
 
 
-def _as_before(changed: np.ndarray, ids: np.ndarray) -> np.ndarray:
-    # Wider where the old type cannot hold the ignore index.
-    return changed.astype(np.promote_types(ids.dtype, changed.dtype), copy=False)
+def _explained(error: Exception, sample: Sample) -> ValueError:
+    channels = sample.image.shape[2]
+    way_out = "Leave it out of augment.transforms, or give it other arguments."
+    if channels != 3:
+        way_out += (
+            f" Some transforms need 3 channels, and this image has {channels}: the presets none, "
+            "light and aerial take any number."
+        )
+    return ValueError(
+        f"{at_fault(error)} cannot augment {sample.name or 'an image'}, {sample.image.dtype} "
+        f"{sample.image.shape}: {str(error).rstrip('.')}. {way_out}"
+    )

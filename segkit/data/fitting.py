@@ -33,7 +33,7 @@ def height_and_width(size: int | Sequence[int] | None) -> tuple[int, int] | None
 
 
 def fit_image(image: np.ndarray, size: tuple[int, int], fit: str) -> np.ndarray:
-    """uint8 (H, W, 3) -> (height, width, 3).
+    """uint8, or float32 in [0, 1], (H, W, K) -> (height, width, K).
 
     "resize": bilinear, over the whole area of the source when it shrinks. "crop": the middle;
     where the image is too small, its edge is repeated.
@@ -41,18 +41,19 @@ def fit_image(image: np.ndarray, size: tuple[int, int], fit: str) -> np.ndarray:
     if image.shape[:2] == size:
         return image
     if fit == "resize":
-        scaled = Image.fromarray(image).resize(size[::-1], Image.Resampling.BILINEAR)
-        return np.array(scaled)
+        return _resized(image, size)
     middle, missing = _middle(image, size)
     return np.pad(middle, (*missing, (0, 0)), mode="edge")
 
 
 def fit_mask(mask: np.ndarray, size: tuple[int, int], fit: str, fill: int | None) -> np.ndarray:
-    """Ids (H, W) -> (height, width), in step with `fit_image`; never an id between two others.
+    """Ids (H, W), or planes (H, W, C), of another size, in step with `fit_image`.
+
+    No id arises between two others.
 
     "resize": the nearest pixel. "crop": the middle; where the mask is too small, `fill`.
     """
-    if mask.shape == size:
+    if mask.shape[:2] == size:
         return mask
     if fit == "resize":
         # The source pixel under the middle of each new one: floor((i + 1/2) old / new).
@@ -61,7 +62,8 @@ def fit_mask(mask: np.ndarray, size: tuple[int, int], fit: str, fill: int | None
         )
         return mask[rows[:, None], columns]
     middle, missing = _middle(mask, size)
-    return np.pad(middle, missing, mode="constant", constant_values=fill)
+    rest = ((0, 0),) * (mask.ndim - 2)
+    return np.pad(middle, (*missing, *rest), mode="constant", constant_values=fill)
 
 
 def with_ignore_index(labels: LabelSpace) -> LabelSpace:
@@ -74,6 +76,17 @@ def with_ignore_index(labels: LabelSpace) -> LabelSpace:
     taken = known_ids(labels)
     free = max(taken) + 1 if _USUAL_IGNORE_INDEX in taken else _USUAL_IGNORE_INDEX
     return dataclasses.replace(labels, ignore_index=free)
+
+
+def _resized(image: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    if image.dtype == np.uint8 and image.shape[-1] == 3:
+        return np.array(Image.fromarray(image).resize(size[::-1], Image.Resampling.BILINEAR))
+    # Band by band: Pillow would take a fourth for transparency, and has no image of five.
+    resized = np.empty((*size, image.shape[-1]), image.dtype)
+    for band in range(image.shape[-1]):
+        one = Image.fromarray(np.ascontiguousarray(image[..., band]))
+        resized[..., band] = one.resize(size[::-1], Image.Resampling.BILINEAR)
+    return resized
 
 
 def _middle(

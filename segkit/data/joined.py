@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import contextlib
 import warnings
-from pathlib import Path
-from typing import Any, Iterator, Mapping, NamedTuple, Sequence
+from typing import Any, Iterator, Mapping, Sequence
 
 import numpy as np
 
 from segkit.contract import Sample
-from segkit.data import folder
-from segkit.data.folder import POLICIES, Folder
+from segkit.data import folder, splitting
+from segkit.data.folder import Folder
+from segkit.data.joint_entries import OPTIONS, configured
 from segkit.data.joint_labels import all_names, joint_labels
 from segkit.data.layout import SPLITS
-from segkit.data.mapping import BACKGROUND, IGNORE, Ids, LabelMap, by_id
+from segkit.data.mapping import BACKGROUND, Ids, LabelMap, by_id
+from segkit.data.problems import Problem, require_none
 from segkit.labels import LabelSpace
 
 
@@ -68,25 +69,15 @@ class Joined:
         """The name of the data set that image `index` comes from."""
         return self.origins[self._place(index)[0]]
 
-    def validate(self) -> None:
-        """Reads every mask once, and the header of every image, of every data set.
+    @property
+    def weights(self) -> np.ndarray:
+        """float64 (N,), how far the annotation of each image is trusted."""
+        return np.concatenate([part.weights for part in self._parts])
 
-        Warns (UserWarning) as `Folder.validate` does, and where masks show a class that the list
-        `annotated` of their data set leaves out.
-
-        Raises:
-            ValueError: naming the data sets, and the first files of each that cannot be used.
-        """
-        problems = []
-        for name, part, label_map in zip(self.origins, self._parts, self._maps):
-            try:
-                shown = part.validate()
-            except ValueError as error:
-                problems.append(f"{name}: {error}")
-                continue
-            _warn_of_left_out(name, shown, label_map)
-        if problems:
-            raise ValueError("\n".join(problems))
+    @property
+    def keys(self) -> list[str]:
+        """A hash of the content of each image file."""
+        return [key for part in self._parts for key in part.keys]
 
     def _place(self, index: int) -> tuple[int, int]:
         index = range(len(self))[index]
@@ -102,17 +93,13 @@ def splits(
     coarse: Sequence[Mapping[str, Any]] = (),
     palette: Sequence[Sequence[int]] | None = None,
     annotated: str = "all",
-    size: int | Sequence[int] | None = 128,
-    fit: str = "resize",
-    val_fraction: float = 0.2,
-    seed: int = 0,
-    limit: int | None = None,
+    **options: Any,
 ) -> dict[str, Joined]:
-    """The splits of several folder data sets in one label space; no image or mask is opened.
+    """The splits of several folder data sets in one label space, after a look at every file.
 
-    Each data set keeps its own classes.json, annotations.csv and split folders; where it has no
-    val/, `val_fraction` of its own images are drawn. See `LabelMap` for what becomes of its ids
-    and of what it says was annotated.
+    Each data set keeps its own classes.json, annotations.csv and splits; where it has no val/, a
+    share of its own images is drawn. See `LabelMap` for what becomes of its ids and of what it
+    says was annotated.
 
     Args:
         sources: {name: {root, ids, annotated, ...}}. `root` is the folder of a data set
@@ -127,22 +114,33 @@ def splits(
         coarse: labels that stand for several joint classes, each with a name, its members, and an
             id if a certain one is wanted.
         palette: one colour a joint class.
-        annotated, size, fit, val_fraction, seed, limit: see `segkit.data.folder.splits`; `limit`
-            counts the images of each data set.
+        annotated: see `segkit.data.folder.splits`.
+        options: size, fit, split, limit and the others of `segkit.data.folder.splits`, for all
+            data sets; `limit` counts the images of each.
 
     Raises:
-        FileNotFoundError, ValueError: naming the data set and what is wrong with it.
+        ValueError: naming the data sets and what is wrong with them.
     """
-    shared = {"annotated": annotated, "size": size, "fit": fit}
-    shared |= {"val_fraction": val_fraction, "seed": seed, "limit": limit}
-    entries = _entries(sources, shared)
+    odd = sorted(set(options) - OPTIONS)
+    if odd:
+        raise ValueError(
+            f"A data set takes {', '.join(sorted(OPTIONS))}. Received also: {', '.join(odd)}."
+        )
+    shared = {"annotated": annotated, **options}
+    entries = configured(sources, shared)
     folders: dict[str, dict[str, Folder]] = {}
     given: dict[str, tuple[LabelSpace, Ids]] = {}
+    bad: list[str] = []
     for name, entry in entries.items():
-        with _errors_of(name):
-            folders[name] = folder.splits(**entry.options)
-            labels = next(iter(folders[name].values())).labels
-            given[name] = labels, by_id(labels, entry.ids)
+        try:
+            with _errors_of(name):
+                folders[name] = folder.splits(**entry.options)
+                labels = next(iter(folders[name].values())).labels
+                given[name] = labels, by_id(labels, entry.ids)
+        except ValueError as error:  # of the others, too, before it is told
+            bad.append(str(error))
+    if bad:
+        raise ValueError("\n".join(bad))
     if names is None:
         names = all_names(list(given.values()), background, coarse)
     joint = joint_labels(names, background, ignore_index, coarse, palette)
@@ -150,70 +148,25 @@ def splits(
     for name, (labels, ids) in given.items():
         with _errors_of(name):
             maps[name] = LabelMap(labels, joint, ids, entries[name].listed)
+        _warn_of_left_out(name, folders[name], maps[name])
     found = {}
     for split in SPLITS:
         parts = {name: parts[split] for name, parts in folders.items() if split in parts}
         if parts:
             found[split] = Joined(parts, maps)
+    require_none(_leaks(found))
     return found
 
 
-class _Entry(NamedTuple):
-    """One data set as it was configured."""
-
-    options: dict[str, Any]  # of folder.splits
-    ids: Ids
-    listed: Sequence[str] | None  # the joint classes that it annotates
-
-
-def _entries(sources: Any, shared: Mapping[str, Any]) -> dict[str, _Entry]:
-    if not isinstance(sources, Mapping) or not sources:
-        raise ValueError(
-            "sources names the data sets to join, {NAME: {root: FOLDER, ids: {...}}, ...}; on the "
-            f"command line, +data.sources.NAME.root=FOLDER for each. Received: {sources!r}."
-        )
-    entries: dict[str, _Entry] = {}
-    roots: dict[Path, str] = {}
-    for name, given in sources.items():
-        if not isinstance(name, str) or not name.strip() or not name.isprintable() or "/" in name:
-            raise ValueError(
-                "The name of a data set stands before those of its images, NAME/case_001: it is "
-                f"text, on one line and without a slash. Received: {name!r}."
-            )
-        entries[name] = _entry(name, given, shared)
-        root = Path(entries[name].options["root"]).resolve()
-        if root in roots:
-            raise ValueError(
-                f"{roots[root]} and {name} have one root, {root}: its images would come twice, "
-                "in train and in val, too. Keep one of the two."
-            )
-        roots[root] = name
-    return entries
-
-
-def _entry(name: str, given: Any, shared: Mapping[str, Any]) -> _Entry:
-    keys = {"root", "ids", *shared}
-    if not isinstance(given, Mapping) or not isinstance(given.get("root"), (str, Path)):
-        raise ValueError(f"{name} needs a root, the folder of a data set. Received: {given!r}.")
-    if set(given) - keys:
-        odd = ", ".join(sorted(map(str, set(given) - keys)))
-        raise ValueError(f"{name} may have {', '.join(sorted(keys))}. Received also: {odd}.")
-    ids, annotated = given.get("ids"), given.get("annotated", shared["annotated"])
-    if not isinstance(ids, (Mapping, type(None))):
-        raise ValueError(
-            f"{name}: ids maps what its masks hold to joint names, for example "
-            f"{{1: liver, cyst: {IGNORE}}}. Received: {ids!r}."
-        )
-    listed = annotated if isinstance(annotated, (list, tuple)) else None
-    if listed is None and annotated not in POLICIES:
-        raise ValueError(
-            f"{name}: annotated must be one of {', '.join(POLICIES)}, or a list of joint classes. "
-            f"Received: {annotated!r}."
-        )
-    options = {**shared, **{key: value for key, value in given.items() if key != "ids"}}
-    if listed is not None:
-        options["annotated"] = shared["annotated"]
-    return _Entry(options, ids or {}, listed)
+def _leaks(splits: Mapping[str, Joined]) -> list[Problem]:
+    """Images of one data set in train that are images of another one in val."""
+    places, start = {}, 0
+    for split, joined in splits.items():
+        places[split] = list(range(start, start + len(joined)))
+        start += len(joined)
+    names = [name for joined in splits.values() for name in joined.names]
+    keys = [key for joined in splits.values() for key in joined.keys]
+    return splitting.leaks(places, names, [str(i) for i in range(start)], keys, names)
 
 
 @contextlib.contextmanager
@@ -227,7 +180,8 @@ def _errors_of(name: str) -> Iterator[None]:
         raise ValueError(f"{name}: {error}") from error
 
 
-def _warn_of_left_out(name: str, shown: np.ndarray, label_map: LabelMap) -> None:
+def _warn_of_left_out(name: str, parts: Mapping[str, Folder], label_map: LabelMap) -> None:
+    shown = sum(part.present.sum(0) for part in parts.values())
     left_out = [
         f"{class_name} ({count} masks)"
         for class_name, count, joint in zip(label_map.labels.names, shown, label_map.may_hold.T)

@@ -53,6 +53,11 @@ class LabelMap:
         ids: Ids | None = None,
         annotated: Sequence[str] | None = None,
     ):
+        if not labels.exclusive:
+            raise ValueError(
+                "Only classes that exclude each other can be joined. Received: exclusive=False. "
+                "Set it to true in classes.json, if no two of them overlap."
+            )
         self.labels, self.joint = labels, joint
         goes_to = _destinations(labels, joint, ids or {})
         self._table = np.full(max(goes_to) + 1, joint.ignore_index)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import numpy as np
 
 from segkit import contract
@@ -70,15 +72,49 @@ class Complete:
         return whole / whole.sum()
 
 
-def draw(shares: np.ndarray, seed: int, epoch: int) -> np.ndarray:
-    """The images of an epoch, as many as there are, in random order; int64 (N,).
+def draw(shares: np.ndarray, seed: int, epoch: int, count: int | None = None) -> np.ndarray:
+    """The images of an epoch in random order, int64 (count,); None: as many as there are images.
 
-    Systematic resampling: image i comes floor(N s_i) or ceil(N s_i) times, so equal shares are a
-    permutation. A function of its arguments.
+    Systematic resampling: image i comes floor(count s_i) or ceil(count s_i) times, so N draws at
+    equal shares are a permutation. A function of its arguments.
     """
     rng = np.random.default_rng([seed, epoch])
-    count = len(shares)
+    count = len(shares) if count is None else count
     edges = np.cumsum(shares) * (count / np.sum(shares))
     # Rounded, as sums of 1 / N miss whole numbers by an ulp, and one image would come twice.
     times = np.diff(np.floor(np.round(edges, 6) + rng.random()).astype(int), prepend=0)
-    return rng.permutation(np.repeat(np.arange(count), times))
+    return rng.permutation(np.repeat(np.arange(len(shares)), times))
+
+
+class Order(NamedTuple):
+    """Epoch -> the images it shows, in order, and how often each was shown in it before: (M, 2).
+
+    images: N, how many there are.
+    seed: of the order, from 0 on.
+    shuffle: False keeps the order of the source, over and over.
+    count: M, draws an epoch. Beyond N the shuffled images come in one permutation after another.
+    shares: of the draws, (N,), see `draw`; None: all alike.
+    """
+
+    images: int
+    seed: int
+    shuffle: bool
+    count: int
+    shares: np.ndarray | None = None
+
+    def __call__(self, epoch: int) -> np.ndarray:
+        drawn = self._drawn(epoch)
+        by_image = np.argsort(drawn, kind="stable")
+        first = np.searchsorted(drawn[by_image], drawn[by_image])
+        repeats = np.empty_like(drawn)
+        repeats[by_image] = np.arange(len(drawn)) - first
+        return np.stack([drawn, repeats], axis=1)
+
+    def _drawn(self, epoch: int) -> np.ndarray:
+        if not self.shuffle:
+            return np.arange(self.count) % self.images
+        if self.shares is not None:
+            return draw(self.shares, self.seed, epoch, self.count)
+        rng = np.random.default_rng([self.seed, epoch])
+        rounds = -(-self.count // self.images)
+        return np.concatenate([rng.permutation(self.images) for _ in range(rounds)])[: self.count]

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Sequence
 
 import keras
+import numpy as np
 from keras import layers, ops
 
 from segkit.contract import whole_number
@@ -20,6 +21,8 @@ def unet(
     depth: int = 4,
     normalization: str = "batch",
     name: str = "unet",
+    mean: Sequence[float] | None = None,
+    std: Sequence[float] | None = None,
 ) -> keras.Model:
     """Builds a U-Net that maps images (B, H, W, K) to float32 logits (B, H, W, C).
 
@@ -38,9 +41,12 @@ def unet(
         depth: number of poolings, from 0.
         normalization: "batch" or "none", behind each 3x3 convolution.
         name: of the model.
+        mean, std: of the channels of the images, (K,) each. With them, the first layer turns x
+            into (x - mean) / std, in float32 whatever the precision, and is saved with the model.
 
     Raises:
-        ValueError: if a number is not a whole number in its range, or the choice is unknown.
+        ValueError: if a number is not a whole number in its range, the choice is unknown, or mean
+            and std are not one number a channel each.
 
     Ref: Ronneberger et al. 2015, arXiv:1505.04597. Differs: padded convolutions, so that the
     logits are as large as the image.
@@ -62,7 +68,7 @@ def unet(
             f"Received: {normalization!r}."
         )
     image = keras.Input(tuple(input_shape), name="image")
-    x, skips = image, []
+    x, skips = _normalized(image, mean, std), []
     for level in range(depth):
         x = _two_convolutions(x, filters * 2**level, normalization, f"down{level}")
         skips.append(x)
@@ -93,6 +99,22 @@ class CropToMatch(keras.layers.Layer):
     def compute_output_shape(self, input_shape: list[tuple]) -> tuple:
         large, small = input_shape
         return (large[0], small[1], small[2], large[3])
+
+
+def _normalized(image: Any, mean: Sequence[float] | None, std: Sequence[float] | None) -> Any:
+    if mean is None and std is None:
+        return image
+    mean, variance = np.asarray(mean, "float64"), np.square(np.asarray(std, "float64"))
+    channels = image.shape[-1]
+    if mean.shape != (channels,) or variance.shape != (channels,) or not (variance > 0).all():
+        raise ValueError(
+            f"mean and std need one number a channel, {channels} here, and std above 0. "
+            f"Received: mean {mean.tolist()}, std {np.asarray(std).tolist()}."
+        )
+    # Not in bfloat16: its eight bits are what an image of 16 bits has more than one of 8.
+    return layers.Normalization(
+        mean=mean.tolist(), variance=variance.tolist(), dtype="float32", name="image_norm"
+    )(image)
 
 
 def _two_convolutions(x: Any, filters: int, normalization: str, name: str) -> Any:

@@ -37,7 +37,7 @@ def pack(description: dict[str, Any], folder: Path, labels: LabelSpace) -> dict[
             left_out.append({"name": str(entry.get("name", "?")), "why": reason or str(error)})
     return {
         "split": description.get("split", ""),
-        "space": _space(labels),
+        "space": space(labels),
         "items": items,
         "left_out": left_out,
     }
@@ -60,7 +60,8 @@ def encode_mask(ids: np.ndarray) -> str:
     return base64.b64encode(((rest & 127) | (more << 7))[used].astype(np.uint8)).decode("ascii")
 
 
-def _space(labels: LabelSpace) -> dict[str, Any]:
+def space(labels: LabelSpace) -> dict[str, Any]:
+    """A label space as the scripts of the page read it."""
     return {
         "names": list(labels.names),
         "palette": [list(color) for color in labels.palette],
@@ -99,12 +100,17 @@ def _inside(folder: Path, name: Any) -> Path:
 def _picture(path: Path) -> tuple[str, tuple[int, int]]:
     with Image.open(path) as file:
         image = file.convert("RGB")
-    exact = image.width * image.height <= EXACT_PIXELS
+    return data_uri(image), image.size
+
+
+def data_uri(image: Image.Image, most: int = EXACT_PIXELS) -> str:
+    """A picture as text for a page: exactly, or as a JPEG if it has more than `most` pixels."""
+    exact = image.width * image.height <= most
     kind, options = ("png", {"optimize": True}) if exact else ("jpeg", {"quality": 90})
     buffer = io.BytesIO()
     image.save(buffer, format=kind, **options)
     text = base64.b64encode(buffer.getvalue()).decode("ascii")
-    return f"data:image/{kind};base64,{text}", image.size
+    return f"data:image/{kind};base64,{text}"
 
 
 def _ids(path: Path, shape: tuple[int, int], labels: LabelSpace) -> np.ndarray:

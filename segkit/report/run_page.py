@@ -2,20 +2,14 @@
 
 from __future__ import annotations
 
-import base64
-import hashlib
 from pathlib import Path
 from typing import Any
 
 import yaml
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
-from markupsafe import Markup
 
-from segkit.report import facts, gallery, plots, settings
-from segkit.report.colors import hex_code, readable
+from segkit.report import facts, gallery, page, plots, settings
 from segkit.report.run_files import RunFiles, read
 
-HERE = Path(__file__).parent
 PAGE = "report.html"
 
 
@@ -38,37 +32,18 @@ def write(run: str | Path) -> Path:
     """
     files = read(run)
     path = files.folder / PAGE
-    # Line feeds everywhere: the policy of the page holds hashes of its scripts.
-    path.write_text(_render(files), encoding="utf-8", newline="\n")
-    return path
-
-
-def _render(files: RunFiles) -> str:
-    environment = Environment(
-        loader=FileSystemLoader(HERE),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters.update(count=facts.count, score=facts.score, percent=facts.percent)
-    scripts = [_asset("paint.js"), _asset("gallery.js")]
-    return environment.get_template("run.html.jinja").render(
-        style=Markup(_asset("report.css")),
-        scripts=[Markup(script) for script in scripts],
-        script_hashes=" ".join(_hash(script) for script in scripts),
-        **_content(files),
-    )
+    return page.save(path, "run.html.jinja", ["paint.js", "gallery.js"], _content(files))
 
 
 def _content(files: RunFiles) -> dict[str, Any]:
     labels, metrics = files.labels, files.metrics
+    classes = page.classes(labels)
     coverage = files.coverage and facts.coverage(files.coverage, labels)
     packed = files.gallery and gallery.pack(files.gallery, files.folder / "gallery", labels)
     return {
         "title": settings.title(files.config, files.environment or {}),
-        "classes": _classes(files),
-        "swatches": {entry["name"]: entry for entry in _classes(files)},
+        "classes": classes,
+        "swatches": {entry["name"]: entry for entry in classes},
         "headline": facts.headline(metrics, coverage),
         "coverage": coverage,
         "annotated_shares": facts.annotated_shares(files.history or [], labels),
@@ -83,26 +58,3 @@ def _content(files: RunFiles) -> dict[str, Any]:
         "config": yaml.safe_dump(files.config, sort_keys=False, allow_unicode=True),
         "environment": files.environment and settings.environment(files.environment),
     }
-
-
-def _classes(files: RunFiles) -> list[dict[str, Any]]:
-    labels = files.labels
-    return [
-        {
-            "id": id_,
-            "name": name,
-            "color": hex_code(color),
-            "light": readable(color, dark=False),
-            "dark": readable(color, dark=True),
-        }
-        for id_, (name, color) in enumerate(zip(labels.names, labels.palette))
-    ]
-
-
-def _asset(name: str) -> str:
-    return (HERE / name).read_text(encoding="utf-8").replace("\r\n", "\n")
-
-
-def _hash(script: str) -> str:
-    digest = hashlib.sha256(script.encode("utf-8")).digest()
-    return f"'sha256-{base64.b64encode(digest).decode('ascii')}'"

@@ -74,7 +74,9 @@ def _called(section: Any) -> str:
 def _flat(section: Mapping[str, Any], prefix: str = "") -> list[tuple[str, str]]:
     pairs = []
     for key, value in section.items():
-        if isinstance(value, Mapping) and value:
+        if key == "transforms" and isinstance(value, Mapping):  # the names are for the config
+            pairs.append((f"{prefix}{key}", _text(list(value.values()))))
+        elif isinstance(value, Mapping) and value:
             pairs += _flat(value, f"{prefix}{key}.")
         elif key != "_target_" or prefix:
             pairs.append((f"{prefix}{key}", _text(value)))

@@ -1,0 +1,148 @@
+"""The arrays of one batch: read, cut, augmented, encoded and mixed, as a function of its number."""
+
+from __future__ import annotations
+
+import functools
+from typing import Callable
+
+import numpy as np
+
+from segkit.contract import Sample, Source
+from segkit.data.sampling import Order
+from segkit.labels import LabelSpace
+from segkit.targets import encode, known_ids
+
+_STRAY = 127  # no state: marks ids that the label space does not know
+
+
+class Loader:
+    """Number of a batch -> its images, target and weights, in NumPy.
+
+    Args:
+        source: the samples.
+        labels: those of the source, with an ignore index if the steps below need one.
+        order: the images of each epoch.
+        batch_size: images a batch, over all shards.
+        first_epoch: the epoch of batch 0.
+        steps: called one after the other with a sample and its address.
+        mixing: called with the images and the target of the batch, and its address; or None.
+        shard: (k, n), part k of each batch cut into n.
+
+    Raises:
+        ValueError: if the first image has another type than uint8 or float32.
+    """
+
+    def __init__(
+        self,
+        source: Source,
+        labels: LabelSpace,
+        order: Order,
+        batch_size: int,
+        first_epoch: int,
+        steps: list[Callable],
+        mixing: Callable | None,
+        shard: tuple[int, int],
+    ):
+        self.steps = -(-order.count // batch_size)
+        self._source, self._seed, self._batch_size = source, order.seed, batch_size
+        self._first_epoch, self._changes, self._mixing = first_epoch, steps, mixing
+        self._shard, self._encoder = shard, _Encoder(labels)
+        # An order serves all batches of its epoch; two epochs overlap while one ends.
+        self._order = functools.lru_cache(maxsize=2)(order)
+        self.first = self._sample(first_epoch, 0)  # the shape and type that all others must have
+        if self.first.image.dtype not in (np.uint8, np.float32):
+            raise ValueError(
+                "Images are uint8, or float32 in [0, 1]. " f"Received: {_described(self.first, 0)}."
+            )
+
+    def __call__(self, number: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Images float32 (B, H, W, K), target int8 (B, H, W, C), weights float32 (B,)."""
+        epoch, step = divmod(int(number), self.steps)
+        epoch += self._first_epoch
+        whole = self._order(epoch)[step * self._batch_size :][: self._batch_size]
+        k, n = self._shard
+        chosen = np.array_split(whole, n)[k]
+        samples = [self._sample(epoch, int(index), int(repeat)) for index, repeat in chosen]
+        for (index, _), sample in zip(chosen, samples):
+            _require_alike(self.first, sample, index)
+        images = _stacked([sample.image for sample in samples], self.first.image)
+        target = self._encoder(samples, self.first.image.shape[:2])
+        if self._mixing is not None and samples:
+            address = (self._seed, epoch, step) if n == 1 else (self._seed, epoch, step, k)
+            images, target = self._mixing(images, target, address)
+        if images.dtype == np.uint8:
+            images = np.divide(images, np.float32(255), dtype=np.float32)
+        return images, target, np.array([sample.weight for sample in samples], np.float32)
+
+    def _sample(self, epoch: int, index: int, repeat: int = 0) -> Sample:
+        # An image that comes again in an epoch is cut and augmented anew.
+        address = (self._seed, epoch, index, repeat) if repeat else (self._seed, epoch, index)
+        sample = self._source[index]
+        for change in self._changes:
+            sample = change(sample, address)
+        return sample
+
+
+class _Encoder:
+    """Masks and lists of annotated classes -> target, as `segkit.targets.encode` makes it.
+
+    The rules are applied once to every id and list of annotated classes, and the table is kept:
+    encoding then costs a look-up a pixel.
+    """
+
+    def __init__(self, labels: LabelSpace):
+        self._labels = labels
+        # One value for each that a byte can have, at least: bytes need not be searched for others.
+        self._length = max(256, known_ids(labels)[-1] + 1)
+        self._table = functools.lru_cache(1024 if self._length == 256 else 32)(self._made)
+
+    def __call__(self, samples: list[Sample], size: tuple[int, int]) -> np.ndarray:
+        """Samples with masks (H, W) or (H, W, C) -> int8 (B, H, W, C).
+
+        Raises:
+            ValueError: on an id that the labels do not know, and as `encode` does.
+        """
+        target = np.empty((len(samples), *size, self._labels.num_classes), np.int8)
+        for out, sample in zip(target, samples):
+            out[...] = self._looked_up(sample, out)
+        return target
+
+    def _looked_up(self, sample: Sample, out: np.ndarray) -> np.ndarray:
+        mask, annotated = sample.mask, np.asarray(sample.annotated)
+        if self._labels.exclusive and mask.ndim == 2 and mask.dtype.kind in "iu":
+            if mask.dtype == np.uint8 or (mask.min() >= 0 and mask.max() < self._length):
+                np.take(self._table(annotated.tobytes()), mask, axis=0, out=out, mode="clip")
+                if not (out[..., 0] == _STRAY).any():
+                    return out
+        # Independent classes, and masks that are in want of words.
+        return encode(mask[None], annotated[None], self._labels)[0]
+
+    def _made(self, annotated: bytes) -> np.ndarray:
+        """(C,) -> the states of every value that a mask may hold, (length, C)."""
+        ids = np.array(known_ids(self._labels))
+        table = np.full((self._length, self._labels.num_classes), _STRAY, np.int8)
+        looked = np.frombuffer(annotated, bool)
+        table[ids] = encode(ids[None, None], looked[None], self._labels)[0, 0]
+        return table
+
+
+def _stacked(images: list[np.ndarray], like: np.ndarray) -> np.ndarray:
+    return np.stack(images) if images else np.empty((0, *like.shape), like.dtype)
+
+
+def _require_alike(first: Sample, sample: Sample, index: int) -> None:
+    expected, received = (
+        (s.image.shape, s.image.dtype, s.mask.shape, s.annotated.shape) for s in (first, sample)
+    )
+    if expected != received:
+        raise ValueError(
+            "A batch needs images of one shape and type. "
+            f"Received: {_described(first, 0)} and {_described(sample, index)}. "
+            "Bring them to one size with data.size=128, or cut patches of them with "
+            "patches=random patches.size=128."
+        )
+
+
+def _described(sample: Sample, index: int) -> str:
+    name = sample.name or f"sample {index}"
+    return f"{name} with {sample.image.dtype} {sample.image.shape}"
