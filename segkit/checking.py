@@ -18,6 +18,7 @@ from segkit.contract import whole_number
 from segkit.data.balance import imbalance
 from segkit.data.coverage import coverage
 from segkit.data.dataset import DataSet
+from segkit.data.fitting import height_and_width
 from segkit.data.joint_entries import OPTIONS, configured
 from segkit.data.problems import Problem
 from segkit.data.specimens import Specimen, specimen, specimens
@@ -132,8 +133,9 @@ def _entries(options: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
 
 
 def _examined(options: Mapping[str, Any]) -> DataSet:
+    height_and_width(options.get("size"))  # may be wrong, too; the files are read as they are
     # A cache would hand out what some other run has read; here the files themselves are meant.
-    asked = {**options, "cache": "none", "deep": True}
+    asked = {**options, "size": None, "cache": "none", "deep": True}
     return build({"_target_": "segkit.data.dataset.examine", **asked})
 
 

@@ -148,12 +148,12 @@ class LabelSpace:
 
     @classmethod
     def from_json(cls, path: str | Path) -> LabelSpace:
-        """Reads a `classes.json`.
+        """Reads a `classes.json`; `path` may be a `upath.UPath`, too.
 
         Raises:
             FileNotFoundError: if it is not there. ValueError: if it is not such a file.
         """
-        path = Path(path)
+        path = Path(path) if isinstance(path, str) else path
         try:
             description = json.loads(path.read_text(encoding="utf-8-sig"))
         except FileNotFoundError:
@@ -194,6 +194,9 @@ class LabelSpace:
                 "Independent classes have no background: each is there or not. "
                 f"Received: background={self.background}. Pass background=None (null in JSON)."
             )
+        if not self.exclusive and self.ignore_index in (0, 1):
+            received = f"Received: ignore_index={self.ignore_index}. Take another value, or None."
+            raise ValueError(f"In planes of classes 0 and 1 mean absent and there. {received}")
         if self.background is not None and self.background >= count:
             raise ValueError(
                 f"background must be one of the ids 0..{count - 1} or None. "
@@ -205,10 +208,8 @@ class LabelSpace:
                 f"Received: {self.ignore_index}, which is {names[self.ignore_index]!r}."
             )
         if self.ignore_color is not None and self.ignore_index is None:
-            raise ValueError(
-                "ignore_color is the colour of the pixels that have the ignore_index, which is "
-                f"None. Received: {self.ignore_color}. Give them an id, such as 255."
-            )
+            received = f"Received: {self.ignore_color}, ignore_index=None. Give an id, such as 255."
+            raise ValueError(f"ignore_color is that of pixels with the ignore_index. {received}")
         self._check_coarse()
 
     def _check_coarse(self) -> None:

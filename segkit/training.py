@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import contextlib
+import gc
 import json
 import logging
 import re
 import time
+import traceback
 from pathlib import Path
 from typing import Any
 
@@ -81,6 +83,8 @@ def fit(
 ) -> None:
     """Trains the compiled model on the split train, with the split val to watch.
 
+    Images whose weights are not all 1 are trained on with these; all of the split val count alike.
+
     Args:
         config: its groups trainer, patches, augment and mix, and the seed, are used. With patches,
             the split val is watched in tiles of their size.
@@ -88,8 +92,6 @@ def fit(
         splits: the sources train and val.
         callbacks: of Keras.
         shares: how often an image is shown, (N,), see `segkit.data.sampling`; None: equally often.
-
-    Images whose weights are not all 1 are trained on with these; all of the split val count alike.
 
     Raises:
         ValueError: in the words of whatever went wrong while batches were loaded.
@@ -124,12 +126,32 @@ def fit(
         for callback in callbacks:
             with contextlib.suppress(Exception):  # of one that had not begun
                 callback.on_train_end()  # closes its files, and takes the bar off the terminal
+        _stop_loading(model, error)
         # What Python raised inside tf.data arrives wrapped in notes on graph nodes.
         wrapped = r"\w*(?:Error|Exception): (.*?)(?:\nTraceback|\n\n)"
         found = re.search(wrapped, getattr(error, "message", ""), re.S)
         if isinstance(error, tf.errors.OpError) and found is not None:
             raise ValueError(found.group(1).strip()) from error
         raise
+
+
+def _stop_loading(model: keras.Model, error: BaseException | None) -> None:
+    """Deletes the iterators that Keras and the frames of an error hold.
+
+    Left to the end of the process, they would wait for threads that wait for Python, for ever.
+    """
+    vars(model).pop("_eval_epoch_iterator", None)
+    while error is not None:
+        for frame, _ in traceback.walk_tb(error.__traceback__):
+            # Keras takes its own frames out of the traceback; they are those that called these.
+            while frame is not None:
+                try:
+                    frame.clear()
+                except RuntimeError:  # still running, as are all that called it
+                    break
+                frame = frame.f_back
+        error = error.__cause__ or error.__context__
+    gc.collect()
 
 
 def _tiled(source: Source, size: tuple[int, int] | None) -> Source:

@@ -291,6 +291,8 @@ def test_options_are_refused_before_anything_is_read(tmp_path):
         check(tmp_path, "samples=-1")
     with pytest.raises(ValueError, match="annotated must be one of all, manifest, present"):
         check(tmp_path, "data.annotated=some")
+    with pytest.raises(ValueError, match="size must be a positive number of pixels.*Received: 0"):
+        check(tmp_path, "data.size=0")
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may read every file")

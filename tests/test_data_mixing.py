@@ -173,12 +173,6 @@ def test_mixing_resumes_and_keeps_shapes():
     assert_same(arrays(resumed), longer[3:])
 
 
-def test_another_backend_gets_the_same(monkeypatch):
-    expected = arrays(batches(Made(), 3, mixing=CutMix()))
-    monkeypatch.setattr(pipeline.keras.backend, "backend", lambda: "jax")
-    assert_same(arrays(batches(Made(), 3, mixing=CutMix())), expected)
-
-
 def test_from_a_config():
     mixing = build({"_target_": "segkit.data.mixing.CutMix", "probability": 0.25, "alpha": 2.0})
     assert (mixing.probability, mixing.alpha) == (0.25, 2.0)

@@ -118,3 +118,11 @@ def test_bad_files_are_named(tmp_path):
     path.write_text(json.dumps({"names": ["a", "a"], "background": 0}))
     with pytest.raises(ValueError, match="classes.json: Each class name"):
         LabelSpace.from_json(path)
+
+
+@pytest.mark.parametrize("ignore_index", [0, 1])
+def test_planes_cannot_be_ignored_by_what_they_say(ignore_index):
+    with pytest.raises(
+        ValueError, match=f"absent and there. Received: ignore_index={ignore_index}"
+    ):
+        LabelSpace(["cell"], background=None, ignore_index=ignore_index, exclusive=False)

@@ -1,5 +1,6 @@
 """`segkit train` end to end: what it writes, that it repeats, what happens when disturbed."""
 
+import gc
 import json
 import os
 import signal
@@ -13,6 +14,7 @@ import pandas as pd
 import pytest
 import yaml
 from omegaconf import OmegaConf
+from tensorflow.python.data.ops.iterator_ops import OwnedIterator
 
 from segkit import assembly, callbacks, evaluation, report, sources, training
 from segkit.config import compose
@@ -222,6 +224,21 @@ def test_weights_of_images_are_trained_with(monkeypatch):
         training.fit(config, model, {"train": source, "val": source}, [])
         logits = model.predict_on_batch(grey[None] / np.float32(255))
         assert (logits.argmax(-1) == weights.index(1.0)).all()
+
+
+def test_no_iterator_outlives_an_error():
+    """At exit, its threads would wait for Python and Python for them: the error, and a hang."""
+    config = compose("train", [*TINY, "augment=none"])
+    labels, looked = LabelSpace(["background", "cell"]), np.ones(2, bool)
+    sizes = [(8, 8)] * 9 + [(9, 8)]
+    made = [Sample(np.zeros((*s, 3), np.uint8), np.zeros(s, np.uint8), looked) for s in sizes]
+    source = Listed(made, labels)
+    assembly.prepare(0, "float32")
+    model = assembly.assemble(config, source, np.ones(2))
+    with pytest.raises(ValueError, match="A batch needs images of one shape") as kept:
+        training.fit(config, model, {"train": source, "val": source}, [])
+    alive = [thing for thing in gc.get_objects() if isinstance(thing, OwnedIterator)]
+    assert alive == [] and kept.value.__cause__ is not None
 
 
 def test_the_model_and_the_report_open_again(run_folder):

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import random
-import threading
-from typing import Iterable, Mapping, Sequence
+from collections import deque
+from typing import Mapping, Sequence
 
 import albumentations
 import cv2
@@ -55,7 +55,8 @@ class Augmentation:
         self._labels = labels
         self._ignored = 255 if labels is None else with_ignore_index(labels).ignore_index
         self._guided = look_at_masks(self._transforms)
-        self._of_thread = threading.local()
+        # Not one a thread: those of tf.data are new to Python at every call.
+        self._idle: deque[albumentations.Compose] = deque()
 
     @property
     def transforms(self) -> tuple[Transform, ...]:
@@ -83,7 +84,7 @@ class Augmentation:
         return self._label_dropout(sample, seed) if self.label_dropout else sample
 
     def __reduce__(self):
-        # The threads' copies stay behind.
+        # Copies at work stay behind.
         return Augmentation, (self._transforms, self._labels, self.label_dropout)
 
     def _transformed(self, sample: Sample, seed: Sequence[int]) -> Sample:
@@ -100,6 +101,8 @@ class Augmentation:
                 changed = transform(**changed)
         except Exception as error:  # of albumentations, OpenCV, NumPy: any type
             raise _explained(error, sample) from error
+        finally:
+            self._idle.append(transforms)
         back = {
             key: self._shifted_back(changed[key], shifted[key].dtype, ids)
             for key, ids in masks.items()
@@ -107,11 +110,12 @@ class Augmentation:
         image = _as_image(changed["image"], sample.image)
         return sample._replace(image=image, mask=back["ids"], truth=back.get("truth"))
 
-    def _seeded(self, seed: Sequence[int]) -> Iterable[Transform]:
-        """The transforms of this thread: they hold their generators, so each needs its own."""
-        compose = getattr(self._of_thread, "compose", None)
-        if compose is None:
-            compose = self._of_thread.compose = albumentations.Compose(
+    def _seeded(self, seed: Sequence[int]) -> albumentations.Compose:
+        """Transforms for one thread alone, as they hold their generators."""
+        try:
+            compose = self._idle.pop()
+        except IndexError:
+            compose = albumentations.Compose(
                 prepared(self._transforms),
                 additional_targets=dict.fromkeys(_MASKS, "mask"),
                 mask_interpolation=cv2.INTER_NEAREST,

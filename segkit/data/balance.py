@@ -17,7 +17,7 @@ SHIFT = 3.0  # times as much of a class in one split as in another
 _SEEN = 0.002  # a class of less than this share of both splits moves by chance
 
 _REMEDY = (
-    "sampling=balanced shows its images more often, patches=classes cuts patches around it, and "
+    "sampling=labelled shows its images more often, patches=centred cuts patches around it, and "
     "class_weights=median_frequency makes its pixels count more"
 )
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any, Mapping, NamedTuple, Sequence
 
@@ -15,7 +14,7 @@ from segkit.data.inspection import Facts, inspect
 from segkit.data.layout import Pair, find_pairs, find_splits
 from segkit.data.links import links_outside
 from segkit.data.manifest import FILE_NAME, Manifest, read_manifest
-from segkit.data.places import Place, place, read_bytes
+from segkit.data.places import Place, place
 from segkit.data.problems import Problem
 from segkit.data.reading import Reader
 from segkit.labels import LabelSpace
@@ -84,7 +83,7 @@ def examine(
     empty = DataSet(root, None, None, [], {}, *(np.zeros(0),) * 2, [], [], problems)
     try:
         folders = find_splits(root)
-        labels = _labels(root / "classes.json")
+        labels = LabelSpace.from_json(root / "classes.json")
     except (OSError, ValueError) as error:
         problems.append(Problem("no data set", str(root), str(error)))
         return empty
@@ -159,19 +158,6 @@ def _options(annotated: str, split: Mapping[str, Any] | None, limit: int | None)
             f"split may have the keys {', '.join(SPLIT_OPTIONS)}. Received: {split!r}."
         )
     return SPLIT_OPTIONS | dict(split or {})
-
-
-def _labels(path: Place) -> LabelSpace:
-    try:
-        text = read_bytes(path).decode("utf-8-sig")
-        return LabelSpace.from_dict(json.loads(text), origin=str(path))
-    except FileNotFoundError:
-        raise FileNotFoundError(
-            f"There is no {path}. It lists the classes, for example "
-            '{"names": ["background", "cell"], "background": 0, "ignore_index": 255}.'
-        ) from None
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
-        raise ValueError(f"{path} is not valid JSON: {error}.") from error
 
 
 def _missing(root: Place, annotated: str, manifest: Manifest | None) -> list[Problem]:

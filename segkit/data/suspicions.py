@@ -11,7 +11,9 @@ from segkit.data.problems import Problem
 
 if TYPE_CHECKING:
     from segkit.data.dataset import DataSet
+    from segkit.data.inspection import Facts
     from segkit.data.layout import Pair
+    from segkit.labels import LabelSpace
 
 FEWEST = 3  # images; among fewer, equal masks and equal ids are no pattern
 _BINARY_HIGH = 255  # what programs write for "yes" in a mask of one class
@@ -41,47 +43,55 @@ def suspicions(data: DataSet, value_range: Any = None) -> list[Problem]:
 
 
 def _single_files(data: DataSet) -> Iterator[Problem]:
-    background = data.labels.background
     for pair, facts in zip(data.pairs, data.facts):
-        ids = [id_ for id_, number in facts.pixels.items() if number]
-        whole = facts.size[0] * facts.size[1]
-        values = facts.values
-        if values is not None and whole > 1 and (values.low == values.high).all():
-            color = ", ".join(f"{value:g}" for value in values.low)
-            yield _odd(
-                "image of one colour",
-                pair.image,
-                f"{pair.image} shows nothing: every pixel is ({color}). Look at where it came "
-                "from, or remove the pair.",
-            )
-        if min(facts.size) < _TINY:
-            yield _odd(
-                "tiny image",
-                pair.image,
-                f"{pair.image} is only {facts.size[0]}x{facts.size[1]} pixels (height x width). "
-                "Restore it, or remove the pair if that is not its size.",
-            )
-        if facts.ignored == whole:
-            yield _odd(
-                "mask that is all ignored",
-                _mask_file(pair),
-                f"The mask of {pair.image} is the ignore index all over: the image teaches "
-                "nothing. Remove the pair, or look at how the mask was made.",
-            )
-        elif data.labels.exclusive and not facts.ignored and len(ids) == 1 != whole:
-            if ids[0] != background and ids[0] < data.labels.num_classes:
-                yield _odd(
-                    "mask of one class",
-                    _mask_file(pair),
-                    f"The mask of {pair.image} is {data.labels.names[ids[0]]} all over, to the "
-                    "last pixel. Look at it.",
-                )
+        yield from _odd_image(pair, facts)
+        yield from _odd_mask(pair, facts, data.labels)
         if facts.mask_key and facts.mask_key == facts.image_key:
             yield Problem(
                 "mask that is its image",
                 str(pair.image),
                 f"{pair.image} and {pair.mask} are the same file, byte for byte: one of them was "
                 "copied over the other. Restore it.",
+            )
+
+
+def _odd_image(pair: Pair, facts: Facts) -> Iterator[Problem]:
+    values, (height, width) = facts.values, facts.size
+    if values is not None and height * width > 1 and (values.low == values.high).all():
+        color = ", ".join(f"{value:g}" for value in values.low)
+        yield _odd(
+            "image of one colour",
+            pair.image,
+            f"{pair.image} shows nothing: every pixel is ({color}). Look at where it came from, "
+            "or remove the pair.",
+        )
+    if min(facts.size) < _TINY:
+        yield _odd(
+            "tiny image",
+            pair.image,
+            f"{pair.image} is only {height}x{width} pixels (height x width). Restore it, or "
+            "remove the pair if that is not its size.",
+        )
+
+
+def _odd_mask(pair: Pair, facts: Facts, labels: LabelSpace) -> Iterator[Problem]:
+    ids = [id_ for id_, number in facts.pixels.items() if number]
+    whole = facts.size[0] * facts.size[1]
+    path = pair.image if isinstance(pair.mask, Mapping) else pair.mask
+    if facts.ignored == whole:
+        yield _odd(
+            "mask that is all ignored",
+            path,
+            f"The mask of {pair.image} is the ignore index all over: the image teaches nothing. "
+            "Remove the pair, or look at how the mask was made.",
+        )
+    elif labels.exclusive and not facts.ignored and len(ids) == 1 and whole > 1:
+        if ids[0] != labels.background and ids[0] < labels.num_classes:
+            yield _odd(
+                "mask of one class",
+                path,
+                f"The mask of {pair.image} is {labels.names[ids[0]]} all over, to the last pixel. "
+                "Look at it.",
             )
 
 
@@ -177,11 +187,6 @@ def _unused_range(
         f"counts as full brightness: everything looks dark. Set data.value_range="
         f"[0,{2**bits - 1}].",
     )
-
-
-def _mask_file(pair: Pair) -> Any:
-    """The file that a problem with a mask is put down to."""
-    return pair.image if isinstance(pair.mask, Mapping) else pair.mask
 
 
 def _odd(kind: str, path: Any, text: str) -> Problem:

@@ -86,9 +86,11 @@ class ClassLosses(keras.metrics.Metric):
         self.images = self.add_variable((), initializer="zeros", name="images")
 
     def update_state(self, y_true: Any, y_pred: Any, sample_weight: Any = None) -> None:
-        """(B, H, W, C) target and logits; example weights do not count here."""
-        shares = self.loss.per_class(y_true, y_pred)
-        self.total.assign_add(ops.sum(ops.cast(shares, self.dtype), axis=0))
+        """(B, H, W, C) target and logits; the weights of images, (B,), count as in the loss."""
+        shares = ops.cast(self.loss.per_class(y_true, y_pred), self.dtype)
+        if sample_weight is not None:
+            shares = shares * ops.cast(sample_weight, self.dtype)[:, None]
+        self.total.assign_add(ops.sum(shares, axis=0))
         self.images.assign_add(ops.cast(ops.shape(shares)[0], self.dtype))
 
     def result(self) -> dict[str, Any]:
