@@ -14,6 +14,7 @@ _ROOMS = (
     "checking",
     "class_counts",
     "class_weights",
+    "coarse",
     "config",
     "contract",
     "data",

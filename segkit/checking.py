@@ -15,14 +15,14 @@ from segkit import findings, preflight, sources
 from segkit.class_counts import ClassCounts
 from segkit.config import build
 from segkit.contract import whole_number
-from segkit.data.balance import imbalance
-from segkit.data.coverage import coverage
-from segkit.data.dataset import DataSet
+from segkit.data.checks.balance import imbalance
+from segkit.data.checks.coverage import coverage
+from segkit.data.checks.specimens import Specimen, specimen, specimens
+from segkit.data.checks.suspicions import suspicions
 from segkit.data.fitting import height_and_width
-from segkit.data.joint_entries import OPTIONS, configured
+from segkit.data.folder.dataset import DataSet
+from segkit.data.joined.entries import OPTIONS, configured
 from segkit.data.problems import Problem
-from segkit.data.specimens import Specimen, specimen, specimens
-from segkit.data.suspicions import suspicions
 from segkit.labels import LabelSpace
 from segkit.report import check_page
 
@@ -136,7 +136,7 @@ def _examined(options: Mapping[str, Any]) -> DataSet:
     height_and_width(options.get("size"))  # may be wrong, too; the files are read as they are
     # A cache would hand out what some other run has read; here the files themselves are meant.
     asked = {**options, "size": None, "cache": "none", "deep": True}
-    return build({"_target_": "segkit.data.dataset.examine", **asked})
+    return build({"_target_": "segkit.data.folder.dataset.examine", **asked})
 
 
 def _counted(

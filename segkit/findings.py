@@ -9,11 +9,11 @@ import numpy as np
 
 from segkit import tables
 from segkit.class_counts import ClassCounts
-from segkit.data.balance import percent
-from segkit.data.coverage import shares
-from segkit.data.dataset import DataSet
+from segkit.data.checks.balance import percent
+from segkit.data.checks.coverage import shares
+from segkit.data.checks.specimens import Specimen
+from segkit.data.folder.dataset import DataSet
 from segkit.data.problems import Problem
-from segkit.data.specimens import Specimen
 from segkit.report.check_page import grouped
 
 SHOWN = 3  # problems of one kind that the terminal spells out

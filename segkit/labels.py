@@ -7,19 +7,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Mapping, Sequence
 
+from segkit.coarse import MAX_ID, CoarseLabel, check_id, coarse_label
 from segkit.palette import Color, Palette, checked, checked_color
 
-MAX_ID = 65_535  # of a 16-bit PNG
 _OPTIONS = ("background", "ignore_index", "exclusive", "palette", "coarse", "ignore_color")
-
-
-@dataclass(frozen=True)
-class CoarseLabel:
-    """An id that means "one of these classes, nobody said which": vehicle = car or truck."""
-
-    name: str
-    id: int
-    members: tuple[str, ...]
 
 
 @dataclass(frozen=True)
@@ -70,7 +61,7 @@ class LabelSpace:
             "ignore_index": ignore_index,
             "exclusive": exclusive,
             "palette": checked(palette, len(names), background),
-            "coarse": tuple(_coarse(entry) for entry in coarse),
+            "coarse": tuple(coarse_label(entry) for entry in coarse),
             "ignore_color": checked_color("ignore_color", ignore_color),
         }
         for field, value in fields.items():
@@ -119,11 +110,11 @@ class LabelSpace:
         Raises:
             ValueError: naming `origin` if `names` is missing or something does not fit.
         """
-        if not isinstance(description, Mapping) or "names" not in description:
-            raise ValueError(f"{origin} needs an object with the key 'names', a list of classes.")
-        names = description["names"]
+        names = description.get("names") if isinstance(description, Mapping) else None
         if not isinstance(names, (list, tuple)):
-            raise ValueError(f"{origin}: names must be a list of class names. Received: {names!r}.")
+            raise ValueError(
+                f"{origin} needs an object with the key 'names', a list of class names."
+            )
         if description.get("num_classes", len(names)) != len(names):
             raise ValueError(
                 f"{origin}: num_classes is {description['num_classes']}, "
@@ -187,16 +178,9 @@ class LabelSpace:
         if len(set(names)) < count:
             twice = sorted({n for n in names if names.count(n) > 1})
             raise ValueError(f"Each class name may stand once. Twice: {', '.join(twice)}.")
-        _check_id("background", self.background)
-        _check_id("ignore_index", self.ignore_index)
-        if not self.exclusive and self.background is not None:
-            raise ValueError(
-                "Independent classes have no background: each is there or not. "
-                f"Received: background={self.background}. Pass background=None (null in JSON)."
-            )
-        if not self.exclusive and self.ignore_index in (0, 1):
-            received = f"Received: ignore_index={self.ignore_index}. Take another value, or None."
-            raise ValueError(f"In planes of classes 0 and 1 mean absent and there. {received}")
+        check_id("background", self.background)
+        check_id("ignore_index", self.ignore_index)
+        self._check_independent()
         if self.background is not None and self.background >= count:
             raise ValueError(
                 f"background must be one of the ids 0..{count - 1} or None. "
@@ -212,6 +196,16 @@ class LabelSpace:
             raise ValueError(f"ignore_color is that of pixels with the ignore_index. {received}")
         self._check_coarse()
 
+    def _check_independent(self) -> None:
+        if not self.exclusive and self.background is not None:
+            raise ValueError(
+                "Independent classes have no background: each is there or not. "
+                f"Received: background={self.background}. Pass background=None (null in JSON)."
+            )
+        if not self.exclusive and self.ignore_index in (0, 1):
+            received = f"Received: ignore_index={self.ignore_index}. Take another value, or None."
+            raise ValueError(f"In planes of classes 0 and 1 mean absent and there. {received}")
+
     def _check_coarse(self) -> None:
         names = self.names
         taken = {self.ignore_index, *range(self.num_classes)}
@@ -224,26 +218,3 @@ class LabelSpace:
                     f"classes ({', '.join(names)}) as members. Received: {entry}."
                 )
             taken.add(entry.id)
-
-
-def _check_id(what: str, value: Any) -> None:
-    right = isinstance(value, int) and not isinstance(value, bool) and 0 <= value <= MAX_ID
-    if value is not None and not right:
-        raise ValueError(
-            f"{what} must be a whole number from 0 to {MAX_ID}, or None. Received: {value!r}."
-        )
-
-
-def _coarse(entry: CoarseLabel | Mapping[str, Any]) -> CoarseLabel:
-    if isinstance(entry, CoarseLabel):
-        return entry
-    if set(entry) != {"name", "id", "members"}:
-        raise ValueError(
-            f"A coarse label has the keys name, id and members. Received: {', '.join(entry)}."
-        )
-    _check_id("The id of a coarse label", entry["id"])
-    if not isinstance(entry["members"], (list, tuple)):
-        raise ValueError(
-            f"members of a coarse label must be a list. Received: {entry['members']!r}."
-        )
-    return CoarseLabel(entry["name"], entry["id"], tuple(entry["members"]))

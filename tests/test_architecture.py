@@ -13,7 +13,7 @@ ROOT = Path(segkit.__file__).parent
 
 # From the ground up. Units of one layer do not import each other, except among the workshops.
 LAYERS = [
-    {"contract", "palette"},
+    {"coarse", "contract", "palette"},
     {"labels"},
     {"targets", "erasing", "config", "tables", "environment", "parallel"},
     {"class_counts"},

@@ -7,12 +7,12 @@ import numpy as np
 import pytest
 
 from segkit import class_weights
-from segkit.data.balance import imbalance, percent
-from segkit.data.coverage import coverage
-from segkit.data.dataset import DataSet
-from segkit.data.inspection import Facts, Values
+from segkit.data.checks.balance import imbalance, percent
+from segkit.data.checks.coverage import coverage
+from segkit.data.checks.suspicions import suspicions
+from segkit.data.folder.dataset import DataSet
+from segkit.data.folder.inspection import Facts, Values
 from segkit.data.layout import Pair
-from segkit.data.suspicions import suspicions
 from segkit.findings import mixed_sizes
 from segkit.labels import LabelSpace
 

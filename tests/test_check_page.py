@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from report_viewer import start, why_not
 
-from segkit.data.specimens import BARE, specimen
+from segkit.data.checks.specimens import BARE, specimen
 from segkit.labels import LabelSpace
 from segkit.report import check_page
 

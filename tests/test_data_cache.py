@@ -15,8 +15,17 @@ import numpy as np
 import pytest
 from upath import UPath
 
-from segkit.data import cache, disk_cache, entries
-from segkit.data.cache import DiskCache, MemoryCache, NoCache, content_key, file_key, open_cache
+from segkit.data.cache import (
+    DiskCache,
+    MemoryCache,
+    NoCache,
+    caches,
+    content_key,
+    disk,
+    entries,
+    file_key,
+    open_cache,
+)
 
 KEY = content_key("an image")
 ARRAYS = [
@@ -54,7 +63,7 @@ def entry(folder, key=KEY):
 
 
 def unfinished(folder):
-    return list((folder / disk_cache.STAGE).iterdir())
+    return list((folder / disk.STAGE).iterdir())
 
 
 def large(seed=0):
@@ -245,7 +254,7 @@ def test_the_limit_follows_the_memory_there_is(tmp_path, monkeypatch):
             raise FileNotFoundError(path)
         return read[str(path)]
 
-    monkeypatch.setattr(cache.Path, "read_text", read_text)
+    monkeypatch.setattr(caches.Path, "read_text", read_text)
     assert MemoryCache().limit == 1000 * 1024
     read["/sys/fs/cgroup/memory.max"] = "max\n"
     assert MemoryCache().limit == 1000 * 1024
@@ -372,7 +381,7 @@ def test_an_entry_is_whole_when_it_appears(tmp_path, monkeypatch):
         os.makedirs(os.path.dirname(path))
         os.replace(unfinished, path)
 
-    monkeypatch.setattr(disk_cache, "_move", look_and_move)
+    monkeypatch.setattr(disk, "_move", look_and_move)
     DiskCache(tmp_path).get(KEY, counting())
     assert_same(DiskCache(tmp_path).get(KEY, refuse))
 
@@ -382,7 +391,7 @@ def test_deleted_in_the_middle_of_writing(tmp_path, monkeypatch):
         os.unlink(file.name)
 
     opened = DiskCache(tmp_path)
-    monkeypatch.setattr(disk_cache, "_hold", delete)
+    monkeypatch.setattr(disk, "_hold", delete)
     assert_same(opened.get(KEY, counting()))
     monkeypatch.undo()
     assert_same(opened.get(KEY, counting()))
@@ -422,7 +431,7 @@ def test_a_read_only_disk(tmp_path, monkeypatch):
         return open(path, mode, **_)
 
     DiskCache(tmp_path).get(KEY, counting())
-    monkeypatch.setattr(disk_cache, "open", refuse_to_write, raising=False)
+    monkeypatch.setattr(disk, "open", refuse_to_write, raising=False)
     assert_same(DiskCache(tmp_path).get(KEY, refuse))  # what is there is used, without a word
     still_works(tmp_path, "Read-only file system")
 
@@ -434,7 +443,7 @@ def test_an_entry_that_may_not_be_read(tmp_path, monkeypatch):
         return open(path, mode, **_)
 
     DiskCache(tmp_path).get(KEY, counting())
-    monkeypatch.setattr(disk_cache, "open", refuse_to_read, raising=False)
+    monkeypatch.setattr(disk, "open", refuse_to_read, raising=False)
     assert_same(DiskCache(tmp_path).get(KEY, counting()))
 
 
@@ -463,7 +472,7 @@ def test_a_disk_that_fills_up_while_an_entry_is_written(tmp_path, monkeypatch):
     def fills_up(path, mode, **options):
         return Full(path, mode) if "x" in mode else open(path, mode, **options)
 
-    monkeypatch.setattr(disk_cache, "open", fills_up, raising=False)
+    monkeypatch.setattr(disk, "open", fills_up, raising=False)
     still_works(tmp_path, "No space left on device")
     assert unfinished(tmp_path) == [] and Full.tries == 1
 
@@ -475,7 +484,7 @@ def test_threads_that_fail_together_warn_once(tmp_path, monkeypatch):
         both.wait(20)
         raise OSError(errno.EIO, "Input/output error")
 
-    monkeypatch.setattr(disk_cache, "_require_room", meet_and_fail)
+    monkeypatch.setattr(disk, "_require_room", meet_and_fail)
     opened = DiskCache(tmp_path)
     with pytest.warns(UserWarning, match="Input/output error") as warned:
         with ThreadPoolExecutor(2) as pool:
@@ -490,7 +499,7 @@ def test_threads_that_fail_together_warn_once(tmp_path, monkeypatch):
 )  # fmt: skip
 def test_room_is_left_on_the_disk(tmp_path, monkeypatch, total, free, kept):
     state = types.SimpleNamespace(f_frsize=1024, f_blocks=total / 1024, f_bavail=free / 1024)
-    monkeypatch.setattr(disk_cache.os, "statvfs", lambda _: state)
+    monkeypatch.setattr(disk.os, "statvfs", lambda _: state)
     if not kept:
         still_works(tmp_path, r"[01]\.[0-9] GiB of the disk are free, and stay so")
     else:
@@ -510,12 +519,12 @@ def run(code, *arguments):
 STUCK = """
 import sys, time
 import numpy as np
-from segkit.data import disk_cache
+from segkit.data.cache import disk
 def stay(*_):
     print("writing", flush=True)
     time.sleep(60)
-disk_cache._move = stay
-disk_cache.DiskCache(sys.argv[1]).get(sys.argv[2], lambda: (np.ones(100_000),))
+disk._move = stay
+disk.DiskCache(sys.argv[1]).get(sys.argv[2], lambda: (np.ones(100_000),))
 """
 
 
@@ -546,9 +555,9 @@ def test_where_nothing_can_be_held(tmp_path, monkeypatch):
     def refuse_to_hold(*_):
         raise OSError(errno.ENOLCK, "No locks available")
 
-    monkeypatch.setattr(disk_cache.fcntl, "flock", refuse_to_hold)
+    monkeypatch.setattr(disk.fcntl, "flock", refuse_to_hold)
     DiskCache(tmp_path).get(KEY, counting())
-    left = tmp_path / disk_cache.STAGE / "left"
+    left = tmp_path / disk.STAGE / "left"
     left.touch()
     assert_same(DiskCache(tmp_path).get(KEY, refuse))
     assert left.exists()

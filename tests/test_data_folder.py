@@ -10,11 +10,10 @@ import pytest
 from PIL import Image
 
 from segkit import targets
-from segkit.data import reading
-from segkit.data.folder import BadData, Folder, splits
+from segkit.data.folder import BadData, Folder, reading, splits
+from segkit.data.folder.reading import Reader
 from segkit.data.layout import find_pairs
 from segkit.data.readers import image_size
-from segkit.data.reading import Reader
 from segkit.labels import LabelSpace
 
 LABELS = LabelSpace(folder_data.NAMES)

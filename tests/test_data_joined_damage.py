@@ -8,7 +8,7 @@ import pytest
 from segkit import sources
 from segkit.config import compose
 from segkit.data.joined import splits
-from segkit.data.mapping import LabelMap
+from segkit.data.joined.mapping import LabelMap
 from segkit.labels import LabelSpace
 
 NAMES = ["background", "cell", "nucleus"]

@@ -7,9 +7,8 @@ import unicodedata
 import pytest
 from upath import UPath
 
-from segkit.data import manifest
 from segkit.data.layout import Pair
-from segkit.data.manifest import read_manifest
+from segkit.data.manifest import read_manifest, rows
 from segkit.labels import LabelSpace
 
 LABELS = LabelSpace(["background", "cell", "nucleus"])
@@ -128,7 +127,7 @@ def test_umlauts_of_macos_and_of_others_are_the_same(tmp_path, stored, written):
 def test_class_names_match_in_both_forms():
     labels = LabelSpace(["background", unicodedata.normalize("NFD", "Gefäß")])
     text = unicodedata.normalize("NFC", "Gefäß")
-    assert manifest.parse_annotated(text, labels, "x").tolist() == [True, True]
+    assert rows.parse_annotated(text, labels, "x").tolist() == [True, True]
 
 
 def test_manifests_on_other_machines(tmp_path):
@@ -216,7 +215,7 @@ def test_a_file_that_may_not_be_read_is_named(tmp_path, monkeypatch):
     def refuse(path):
         raise PermissionError(f"No permission to read {path}.")
 
-    monkeypatch.setattr("segkit.data.manifest_table.read_bytes", refuse)
+    monkeypatch.setattr("segkit.data.manifest.table.read_bytes", refuse)
     (problem,) = read(tmp_path, "image,annotated\n").problems
     assert problem.text == f"No permission to read {tmp_path / 'annotations.csv'}."
 
@@ -230,8 +229,8 @@ def test_a_million_lines_give_few_problems(tmp_path):
 
 def test_time_grows_with_the_lines_and_no_faster(tmp_path, monkeypatch):
     calls = []
-    parse = manifest.parse_annotated
-    monkeypatch.setattr(manifest, "parse_annotated", lambda *a: calls.append(a) or parse(*a))
+    parse = rows.parse_annotated
+    monkeypatch.setattr(rows, "parse_annotated", lambda *a: calls.append(a) or parse(*a))
 
     def seconds(count):
         pairs = pairs_of(tmp_path, [f"im{i}" for i in range(count)], ["train"])

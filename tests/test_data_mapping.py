@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from segkit import targets
-from segkit.data.joint_labels import all_names, joint_labels
-from segkit.data.mapping import LabelMap, by_id
+from segkit.data.joined.labels import all_names, joint_labels
+from segkit.data.joined.mapping import LabelMap, by_id
 from segkit.labels import LabelSpace
 
 JOINT = joint_labels(

@@ -8,7 +8,6 @@ import tensorflow as tf
 from segkit import targets
 from segkit.config import build
 from segkit.contract import Sample
-from segkit.data import pipeline
 from segkit.data.mixing import CutMix, Unmixed
 from segkit.data.pipeline import batches
 from segkit.labels import LabelSpace

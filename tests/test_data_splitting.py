@@ -5,8 +5,7 @@ import itertools
 import numpy as np
 import pytest
 
-from segkit.data import stratification
-from segkit.data.splitting import assign, groups_of
+from segkit.data.splitting import assign, groups_of, stratification
 
 
 def draw(count, groups=None, present=None, annotated=None, keys=None, order=None, **options):

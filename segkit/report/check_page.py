@@ -25,7 +25,7 @@ def write(
         path: the file.
         result: what check.json holds; see `segkit.checking.check`.
         labels: of the coverage; None if there is none.
-        samples: with the fields of `segkit.data.specimens.Specimen`.
+        samples: with the fields of `segkit.data.checks.specimens.Specimen`.
 
     Returns:
         The path.

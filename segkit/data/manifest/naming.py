@@ -6,7 +6,7 @@ from pathlib import PurePosixPath
 from typing import Collection, Mapping, Sequence
 
 from segkit.data.layout import Pair
-from segkit.data.manifest_table import composed, shortened
+from segkit.data.manifest.table import composed, shortened
 from segkit.data.places import Place
 
 

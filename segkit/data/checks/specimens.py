@@ -8,15 +8,15 @@ from typing import TYPE_CHECKING, Iterator, Mapping, NamedTuple, Sequence
 
 import numpy as np
 
-from segkit.data.balance import percent
-from segkit.data.coverage import pixel_table
+from segkit.data.checks.balance import percent
+from segkit.data.checks.coverage import pixel_table
 from segkit.data.fitting import fit_image, fit_mask
+from segkit.data.folder.reading import Reader
 from segkit.data.problems import Problem
-from segkit.data.reading import Reader
 from segkit.labels import LabelSpace
 
 if TYPE_CHECKING:
-    from segkit.data.dataset import DataSet
+    from segkit.data.folder.dataset import DataSet
 
 LONGEST = 256  # pixels of the longer side; larger ones are shrunk
 _OF_ONE_KIND = 3  # suspicious images of one kind that are shown

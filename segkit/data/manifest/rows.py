@@ -8,8 +8,8 @@ from typing import Mapping, NamedTuple, Sequence
 import numpy as np
 
 from segkit.data.layout import SPLITS, Pair
-from segkit.data.manifest_table import Line, Report, composed, lines_of, shortened
-from segkit.data.naming import Names
+from segkit.data.manifest.naming import Names
+from segkit.data.manifest.table import Line, Report, composed, lines_of, shortened
 from segkit.data.places import Place
 from segkit.data.problems import Problem
 from segkit.labels import LabelSpace

@@ -12,10 +12,10 @@ import numpy as np
 from segkit import parallel
 from segkit.contract import Sample
 from segkit.data.cache import NoCache
-from segkit.data.dataset import DataSet, examine
+from segkit.data.folder.dataset import DataSet, examine
+from segkit.data.folder.reading import Reader
 from segkit.data.layout import Pair
-from segkit.data.problems import BadData, Problem, require_none
-from segkit.data.reading import Reader
+from segkit.data.problems import Problem, require_none
 
 _SHOWN = 3  # files that one warning spells out
 
@@ -111,7 +111,7 @@ def splits(
         annotated: what holds for images that annotations.csv leaves out: "all" classes were
             looked for; "manifest": the file must exist and is the whole story, so nothing was;
             "present": the classes that the mask shows.
-        size, fit, channels, value_range: see `segkit.data.reading.Reader`.
+        size, fit, channels, value_range: see `segkit.data.folder.reading.Reader`.
         split: {by, val, test, group, stratify}, see `segkit.data.splitting.assign`; group is a
             regular expression that finds what an image belongs to in its stem.
         seed: of the draws, from 0 on.
@@ -183,6 +183,3 @@ def _damage(reader: Reader, pair: Pair) -> Problem | None:
     except (OSError, ValueError) as error:
         return Problem("image that cannot be used", str(pair.image), str(error))
     return None
-
-
-__all__ = ["BadData", "Folder", "examine", "splits", "warn"]

@@ -10,8 +10,8 @@ import numpy as np
 from segkit.data.problems import Problem
 
 if TYPE_CHECKING:
-    from segkit.data.dataset import DataSet
-    from segkit.data.inspection import Facts
+    from segkit.data.folder.dataset import DataSet
+    from segkit.data.folder.inspection import Facts
     from segkit.data.layout import Pair
     from segkit.labels import LabelSpace
 

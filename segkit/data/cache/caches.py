@@ -9,10 +9,8 @@ import threading
 from pathlib import Path
 from typing import Any, BinaryIO, Callable, Protocol
 
-from segkit.data.disk_cache import DiskCache
-from segkit.data.entries import Arrays, frozen, require_key
-
-__all__ = ["Cache", "DiskCache", "MemoryCache", "NoCache", "content_key", "file_key", "open_cache"]
+from segkit.data.cache.disk import DiskCache
+from segkit.data.cache.entries import Arrays, frozen, require_key
 
 log = logging.getLogger(__name__)
 

@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Any, Mapping, NamedTuple, Sequence
 
 from segkit.data import folder
-from segkit.data.dataset import POLICIES
-from segkit.data.mapping import IGNORE, Ids
+from segkit.data.folder.dataset import POLICIES
+from segkit.data.joined.mapping import IGNORE, Ids
 from segkit.data.places import place
 
 # Of segkit.data.folder.splits, for all data sets or one of them.

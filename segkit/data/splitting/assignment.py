@@ -8,10 +8,10 @@ from typing import Iterator, Mapping, Sequence
 
 import numpy as np
 
-from segkit.data.draws import by_hash, digest, stratified, units_of
 from segkit.data.layout import SPLITS, few
-from segkit.data.manifest_table import Report, composed
+from segkit.data.manifest.table import Report, composed
 from segkit.data.problems import Problem
+from segkit.data.splitting.draws import by_hash, digest, stratified, units_of
 
 WAYS = ("auto", "folders", "manifest", "drawn")
 

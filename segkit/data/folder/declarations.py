@@ -6,7 +6,7 @@ from typing import Mapping
 
 import numpy as np
 
-from segkit.data.inspection import Facts
+from segkit.data.folder.inspection import Facts
 from segkit.data.layout import Pair
 from segkit.data.manifest import FILE_NAME, Manifest
 from segkit.data.problems import Problem

@@ -6,7 +6,7 @@ import re
 from typing import Any, Iterator, Mapping, Sequence
 
 from segkit.data.fitting import with_ignore_index
-from segkit.data.mapping import BACKGROUND, IGNORE, ids_by_name
+from segkit.data.joined.mapping import BACKGROUND, IGNORE, ids_by_name
 from segkit.labels import LabelSpace
 
 

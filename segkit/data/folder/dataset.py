@@ -9,14 +9,14 @@ import numpy as np
 
 from segkit.data import splitting
 from segkit.data.cache import open_cache
-from segkit.data.declarations import annotated_table, contradictions, trust
-from segkit.data.inspection import Facts, inspect
+from segkit.data.folder.declarations import annotated_table, contradictions, trust
+from segkit.data.folder.inspection import Facts, inspect
+from segkit.data.folder.reading import Reader
 from segkit.data.layout import Pair, find_pairs, find_splits
 from segkit.data.links import links_outside
 from segkit.data.manifest import FILE_NAME, Manifest, read_manifest
 from segkit.data.places import Place, place
 from segkit.data.problems import Problem
-from segkit.data.reading import Reader
 from segkit.labels import LabelSpace
 
 POLICIES = ("all", "manifest", "present")

@@ -15,7 +15,7 @@ from typing import BinaryIO, Callable, Sequence
 
 import numpy as np
 
-from segkit.data.entries import MAPPED, Arrays, Damaged, frozen, pack, read, require_key
+from segkit.data.cache.entries import MAPPED, Arrays, Damaged, frozen, pack, read, require_key
 
 log = logging.getLogger(__name__)
 

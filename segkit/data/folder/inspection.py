@@ -7,10 +7,10 @@ from typing import Mapping, NamedTuple, Sequence
 import numpy as np
 
 from segkit import parallel
+from segkit.data.folder.reading import Reader
 from segkit.data.layout import Pair
 from segkit.data.problems import Problem
 from segkit.data.readers import image_size, read_image, require_whole
-from segkit.data.reading import Reader
 from segkit.data.scaling import to_unit
 from segkit.labels import LabelSpace
 from segkit.targets import known_ids

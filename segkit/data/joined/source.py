@@ -11,10 +11,10 @@ import numpy as np
 from segkit.contract import Sample
 from segkit.data import folder, splitting
 from segkit.data.folder import Folder
-from segkit.data.joint_entries import OPTIONS, configured
-from segkit.data.joint_labels import all_names, joint_labels
+from segkit.data.joined.entries import OPTIONS, configured
+from segkit.data.joined.labels import all_names, joint_labels
+from segkit.data.joined.mapping import BACKGROUND, Ids, LabelMap, by_id
 from segkit.data.layout import SPLITS
-from segkit.data.mapping import BACKGROUND, Ids, LabelMap, by_id
 from segkit.data.problems import Problem, require_none
 from segkit.labels import LabelSpace
 

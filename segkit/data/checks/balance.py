@@ -7,7 +7,7 @@ from typing import Iterator, Mapping
 import numpy as np
 
 from segkit.class_counts import ClassCounts
-from segkit.data.coverage import shares
+from segkit.data.checks.coverage import shares
 from segkit.data.problems import Problem
 from segkit.labels import LabelSpace
 

@@ -9,7 +9,7 @@ import numpy as np
 from segkit.class_counts import ClassCounts
 
 if TYPE_CHECKING:
-    from segkit.data.dataset import DataSet
+    from segkit.data.folder.dataset import DataSet
 
 
 def coverage(data: DataSet, at_random: bool = True) -> dict[str, ClassCounts]:

@@ -7,8 +7,8 @@ from typing import Mapping, Sequence
 
 import numpy as np
 
-from segkit.data import stratification
-from segkit.data.manifest_table import composed
+from segkit.data.manifest.table import composed
+from segkit.data.splitting import stratification
 
 
 def units_of(
