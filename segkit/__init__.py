@@ -22,6 +22,7 @@ _ROOMS = (
     "erasing",
     "estimation",
     "evaluation",
+    "evidence",
     "findings",
     "labels",
     "losses",

@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 import logging
-from typing import Any
+from typing import Any, Mapping
 
 import keras
 import numpy as np
 import tensorflow as tf
 from omegaconf import DictConfig, OmegaConf
 
-from segkit import environment, metrics
+from segkit import environment, evidence, metrics
 from segkit.config import build
 from segkit.contract import Source, whole_number
 from segkit.data.normalization import MeanAndStd
 from segkit.data.pipeline import steps
-from segkit.labels import LabelSpace
 from segkit.losses.compound import described
 
 log = logging.getLogger(__name__)
@@ -43,19 +42,21 @@ def check(config: DictConfig) -> None:
         )
 
 
-def require_exclusive(labels: LabelSpace) -> None:
-    """Refuses independent classes before anything is computed on them.
+def require_batches(config: DictConfig, splits: Mapping[str, Source]) -> None:
+    """Refuses data that training cannot make batches of, before anything is computed on them.
 
     Raises:
-        ValueError: naming the classes.
+        ValueError: if classes may overlap, or images differ in size and nothing mends that.
     """
-    if not labels.exclusive:
-        raise ValueError(
-            "Training takes classes that exclude each other. Received: exclusive=False, with "
-            f"{', '.join(labels.names)}. Independent classes can be read, checked and sampled, and "
-            "not yet trained. Where they do not overlap, set exclusive to true in classes.json, "
-            "with one id a pixel."
-        )
+    for source in splits.values():
+        evidence.require_exclusive(source.labels)
+    if build(config.patches).size is not None or "val" not in splits:
+        return
+    evidence.require_one_size("val", splits["val"])
+    # The last transform may bring images to one size: a crop, a resize.
+    transforms = build(config.augment).transforms
+    if not any(hasattr(t, "size") or hasattr(t, "height") for t in transforms):
+        evidence.require_one_size("train", splits["train"])
 
 
 def prepare(seed: int, precision: str) -> str:

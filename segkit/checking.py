@@ -11,7 +11,7 @@ from typing import Any, Iterator, Mapping, NamedTuple
 
 from omegaconf import DictConfig, OmegaConf
 
-from segkit import findings, preflight, sources
+from segkit import evidence, findings, sources
 from segkit.class_counts import ClassCounts
 from segkit.config import build
 from segkit.contract import whole_number
@@ -95,7 +95,7 @@ def check(config: DictConfig) -> Checked:
         problems += [problem._replace(text=f"{origin}{problem.text}") for problem in found]
     labels, counts, splits = _counted(options, sets, problems)
     if counts:
-        problems += [*evidence(counts, labels), *imbalance(counts, labels)]
+        problems += [*readiness(counts, labels), *imbalance(counts, labels)]
     if sets:
         each = -(-most // len(sets))
         samples = [s for data in sets.values() for s in specimens(data, problems, each)][:most]
@@ -105,17 +105,21 @@ def check(config: DictConfig) -> Checked:
     return Checked(findings.result(title, sets, counts, problems, samples), labels, samples)
 
 
-def evidence(counts: Mapping[str, ClassCounts], labels: LabelSpace) -> list[Problem]:
+def readiness(counts: Mapping[str, ClassCounts], labels: LabelSpace) -> list[Problem]:
     """What `segkit train` would say of the classes before its first step, as problems."""
     kind = "class without evidence"
     try:
-        preflight.require_images({name: range(c.total_images) for name, c in counts.items()})
+        evidence.require_exclusive(labels)
+    except ValueError as error:
+        return [Problem("classes that overlap", "", str(error))]
+    try:
+        evidence.require_images({name: range(c.total_images) for name, c in counts.items()})
     except ValueError as error:
         return [Problem("empty split", "", str(error))]
-    with _overheard(preflight.log) as said:
+    with _overheard(evidence.log) as said:
         try:
-            preflight.check_classes(labels, counts["train"])
-            preflight.check_evidence(labels, counts["val"])
+            evidence.check_classes(labels, counts["train"])
+            evidence.check_evidence(labels, counts["val"])
         except ValueError as error:
             return [Problem("nothing to learn", "", str(error))]
     return [Problem(kind, "", text, fatal=False) for text in said]

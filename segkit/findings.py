@@ -77,8 +77,8 @@ def mixed_sizes(data: DataSet, size: Any) -> list[Problem]:
             "images of several sizes",
             str(data.root),
             f"The images in {data.root} have {len(sizes)} sizes, {common} among them, and "
-            "data.size=null keeps them: they do not fit into one batch. Set data.size, or cut "
-            "patches.",
+            "data.size=null keeps them: training stops, as they do not fit into one batch, unless "
+            "it cuts patches (patches=random). Or set data.size.",
             fatal=False,
         )
     ]

@@ -110,11 +110,11 @@ class LabelSpace:
         Raises:
             ValueError: naming `origin` if `names` is missing or something does not fit.
         """
-        names = description.get("names") if isinstance(description, Mapping) else None
+        if not isinstance(description, Mapping) or "names" not in description:
+            raise ValueError(f"{origin} needs an object with the key 'names', a list of classes.")
+        names = description["names"]
         if not isinstance(names, (list, tuple)):
-            raise ValueError(
-                f"{origin} needs an object with the key 'names', a list of class names."
-            )
+            raise ValueError(f"{origin}: names must be a list of class names. Received: {names!r}.")
         if description.get("num_classes", len(names)) != len(names):
             raise ValueError(
                 f"{origin}: num_classes is {description['num_classes']}, "
@@ -202,9 +202,12 @@ class LabelSpace:
                 "Independent classes have no background: each is there or not. "
                 f"Received: background={self.background}. Pass background=None (null in JSON)."
             )
-        if not self.exclusive and self.ignore_index in (0, 1):
-            received = f"Received: ignore_index={self.ignore_index}. Take another value, or None."
-            raise ValueError(f"In planes of classes 0 and 1 mean absent and there. {received}")
+        index = self.ignore_index
+        if not self.exclusive and index is not None and not 2 <= index < 256:
+            raise ValueError(
+                "Planes of classes are bytes in which 0 and 1 mean absent and there. Received: "
+                f"ignore_index={index}. Take one from 2 to 255, or None."
+            )
 
     def _check_coarse(self) -> None:
         names = self.names

@@ -13,7 +13,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 
-_AHEAD = 4  # items a worker may be ahead of whoever takes the results
+_AHEAD = 2  # items a worker may be ahead of whoever takes the results
 
 
 def ordered(

@@ -1,20 +1,18 @@
-"""What is checked between opening the data and the first step.
+"""What is checked of a loss before the first step: whether it can do here what it was chosen for.
 
-Errors where nothing could be learnt, warnings where a class could not be, could not be scored, or
-where the loss may not do what it was chosen for; each names the classes and the way out.
+Each warning names the classes and the way out.
 """
 
 from __future__ import annotations
 
 import logging
 import warnings
-from typing import Any, Mapping, Sequence
+from typing import Any, Sequence
 
 import numpy as np
 
 from segkit import class_weights
 from segkit.class_counts import ClassCounts
-from segkit.contract import Source
 from segkit.labels import LabelSpace
 from segkit.losses import Exclusion, GatedCrossEntropy
 from segkit.losses.compound import described, terms_of
@@ -24,95 +22,6 @@ log = logging.getLogger(__name__)
 
 # Gates that open as far as the model already believes in the class.
 GATES_OF_BELIEF = ("predicted", "soft")
-
-
-def require_images(splits: Mapping[str, Source]) -> None:
-    """Refuses data without images to train on or to watch.
-
-    Raises:
-        ValueError: naming the split that has none.
-    """
-    for name in ("train", "val"):
-        if name not in splits or not len(splits[name]):
-            raise ValueError(
-                f"Training needs images in the splits train and val, and {name} has none. "
-                f"Received: {({k: len(v) for k, v in splits.items()})}."
-            )
-
-
-def check_classes(labels: LabelSpace, counts: ClassCounts) -> None:
-    """Refuses training data in which no class can be learnt, and warns of each that cannot.
-
-    Args:
-        labels: the label space.
-        counts: of the training split.
-
-    Raises:
-        ValueError: if no class but the background has a labelled pixel on known cells.
-    """
-    empty = [c for c in labels.foreground if not counts.pixels[c]]
-    undeclared = [c for c in empty if counts.stored_pixels[c]]
-    if len(empty) == len(labels.foreground):
-        found = f" The masks do hold {_names(labels, undeclared)}, but only in images where "
-        found += "annotations.csv says that nobody looked for it."
-        raise ValueError(
-            "There is nothing to learn: no class but the background has a labelled pixel in an "
-            f"image where it was annotated.{found if undeclared else ''} Look at annotations.csv, "
-            "data.annotated and data.missing.rate."
-        )
-    for c in empty:
-        if c in undeclared:
-            log.warning(
-                "%s is in the masks of the training images, but only where it is declared "
-                "unannotated: nothing shows the model where it is not. Declare the images in "
-                "which it was outlined completely.",
-                labels.names[c],
-            )
-            continue
-        looked = counts.annotated_images[c]
-        state = "has no pixel where it was annotated" if looked else "is unknown"
-        log.warning("%s %s in all training images: it cannot be learnt.", labels.names[c], state)
-
-
-def check_evidence(labels: LabelSpace, counts: ClassCounts) -> None:
-    """Warns of what the validation split cannot tell about the model.
-
-    Args:
-        labels: the label space.
-        counts: of the validation split.
-    """
-    unknown = [c for c in labels.foreground if not counts.annotated_images[c]]
-    unseen = [c for c in labels.foreground if counts.annotated_images[c] and not counts.images[c]]
-    if len(unknown) == len(labels.foreground):
-        log.warning(
-            "No class can be scored on the split val: nobody looked for %s in its images. "
-            "val_mean_iou will not be a number, the latest model is kept instead of the best, and "
-            "training does not stop early.",
-            _names(labels, unknown),
-        )
-        return
-    # The background is settled only where nothing else can hide in it.
-    if labels.background is not None and not counts.complete_images:
-        unknown.append(labels.background)
-    if unknown:
-        log.warning(
-            "The split val holds no evidence on %s: the best model is chosen without it. (A class "
-            "needs an image where it was looked for, the background one where every class was.)",
-            _names(labels, unknown),
-        )
-    if unseen:
-        log.warning(
-            "The split val shows no pixel of %s where it was looked for: its IoU there is 0 from "
-            "the first false positive on, and without one it is in no mean.",
-            _names(labels, unseen),
-        )
-    somewhere = counts.annotated_images[list(labels.foreground)] < counts.total_images
-    if not counts.at_random and somewhere.any():
-        log.warning(
-            "With data.annotated=present a class is scored in the images that show it, and nobody "
-            "knows whether it is predicted wrongly in others; trainer.bounds=true says how much "
-            "that may matter."
-        )
 
 
 def check_exclusion(loss: Any, labels: LabelSpace) -> None:

@@ -17,12 +17,21 @@ import numpy as np
 import tensorflow as tf
 from omegaconf import DictConfig, OmegaConf
 
-from segkit import assembly, class_weights, environment, evaluation, preflight, report, sources
+from segkit import (
+    assembly,
+    class_weights,
+    environment,
+    evaluation,
+    evidence,
+    preflight,
+    report,
+    sources,
+)
 from segkit.callbacks import BestModel
 from segkit.class_weights import ClassCounts
 from segkit.config import build
 from segkit.contract import Source
-from segkit.data.pipeline import batches, image_weights, steps
+from segkit.data.pipeline import batches, steps
 from segkit.data.tiles import Tiles
 from segkit.estimation import AnnotatedShare
 from segkit.losses.estimated import estimated_terms
@@ -45,8 +54,7 @@ def run(config: DictConfig) -> float | None:
     folder = _new_folder(config.output)
     precision = assembly.prepare(config.seed, config.trainer.precision)
     splits = sources.open_splits(config.data)
-    for source in splits.values():
-        assembly.require_exclusive(source.labels)
+    assembly.require_batches(config, splits)
     surveys = _survey(splits, config.data)
     shares = build(config.sampling)(surveys["train"].present, surveys["train"].annotated)
     weights = _weigh(config.class_weights, surveys["train"].counts, folder)
@@ -83,7 +91,7 @@ def fit(
 ) -> None:
     """Trains the compiled model on the split train, with the split val to watch.
 
-    Images whose weights are not all 1 are trained on with these; all of the split val count alike.
+    The loss of an image is multiplied by its weight; in the split val all count alike.
 
     Args:
         config: its groups trainer, patches, augment and mix, and the seed, are used. With patches,
@@ -109,7 +117,7 @@ def fit(
         mixing=build(config.mix),
         shares=shares,
         images=images,
-        weighted=image_weights(splits["train"]) is not None,
+        weighted=True,
     )
     watched = batches(_tiled(splits["val"], patches.size), size)
     try:
@@ -186,13 +194,13 @@ def _callbacks(
 
 
 def _survey(splits: dict[str, Source], config: DictConfig) -> dict[str, sources.Survey]:
-    preflight.require_images(splits)
+    evidence.require_images(splits)
     surveys = {}
     for name in ("train", "val"):
         surveys[name] = sources.survey(splits[name], config)
         log.info(sources.describe(name, splits[name], surveys[name].counts))
-    preflight.check_classes(splits["train"].labels, surveys["train"].counts)
-    preflight.check_evidence(splits["val"].labels, surveys["val"].counts)
+    evidence.check_classes(splits["train"].labels, surveys["train"].counts)
+    evidence.check_evidence(splits["val"].labels, surveys["val"].counts)
     return surveys
 
 

@@ -17,6 +17,7 @@ LAYERS = [
     {"labels"},
     {"targets", "erasing", "config", "tables", "environment", "parallel"},
     {"class_counts"},
+    {"evidence"},
     {"data", "synthetic", "models", "losses", "metrics", "class_weights", "callbacks", "report"},
     {"sources", "assembly", "estimation", "evaluation", "preflight", "findings"},
     {"training", "synthesis", "weighting", "checking", "previewing"},

@@ -1,5 +1,6 @@
 """The bookkeeping of the benchmark of the data, and that the loaders it compares load the same."""
 
+import subprocess
 import sys
 from pathlib import Path
 
@@ -61,10 +62,13 @@ def test_rates_are_compared_within_a_round(bench, capsys):
     assert capsys.readouterr().out.splitlines()[1].split()[-1] == "200"
 
 
-def test_the_peak_is_that_of_this_process(bench):
-    before = bench._peak()
-    assert np.ones(300 * 2**20, np.uint8).any()
-    assert bench._peak() > before + 100 or before > 1000
+def test_the_peak_is_that_of_the_process(bench):
+    """In a child, whose peak is not yet above what is asked for here."""
+    code = "import bench_data, numpy; before = bench_data._peak(); "
+    code += "numpy.ones(2 ** 30, numpy.uint8); print(bench_data._peak() - before)"
+    folder = Path(bench.__file__).parent
+    done = subprocess.run([sys.executable, "-c", code], cwd=folder, capture_output=True, text=True)
+    assert 900 < float(done.stdout) < 1200, done.stderr
 
 
 def test_tf_data_loads_image_and_mask_alike(bench, files):

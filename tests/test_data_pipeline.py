@@ -16,7 +16,7 @@ from segkit.data.copy_paste import CopyPaste
 from segkit.data.folder import splits
 from segkit.data.mixing import CutMix
 from segkit.data.patches import Random
-from segkit.data.pipeline import batches, image_weights, steps
+from segkit.data.pipeline import batches, steps
 from segkit.labels import LabelSpace
 from segkit.losses import CrossEntropy
 from segkit.synthetic.missing import HiddenAnnotations
@@ -319,12 +319,9 @@ def test_weights_come_with_their_images():
         np.testing.assert_allclose(weights, np.array(indices) / 2)
 
 
-def test_weights_are_found_through_what_hides_annotations():
-    np.testing.assert_array_equal(image_weights(HiddenAnnotations(Weighted())), np.arange(7) / 2)
-    assert image_weights(HiddenAnnotations(Made())) is None
-    same = Made()
-    same.weights = np.ones(7)
-    assert image_weights(same) is None
+def test_weights_survive_the_hiding_of_annotations():
+    hidden = HiddenAnnotations(Weighted())
+    assert [sample.weight for sample in hidden] == [i / 2 for i in range(7)]
 
 
 @pytest.mark.parametrize("weight", [0.0, 2.0])

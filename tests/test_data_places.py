@@ -102,7 +102,7 @@ def test_a_package_that_is_missing(monkeypatch):
         raise ImportError("Please install gcsfs to access Google Storage")
 
     monkeypatch.setattr("segkit.data.places.fsspec.get_filesystem_class", missing)
-    with pytest.raises(ImportError, match="gs://bucket cannot be opened.*pip install gcsfs"):
+    with pytest.raises(ValueError, match="gs://bucket cannot be opened.*pip install gcsfs"):
         place("gs://bucket")
 
 

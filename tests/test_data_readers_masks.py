@@ -182,3 +182,12 @@ def test_damaged_masks_are_named(tmp_path, data):
     (tmp_path / "a.png").write_bytes(data)
     with pytest.raises(ValueError, match=r"a\.png cannot be read as a mask: "):
         read_mask(tmp_path / "a.png", PLAIN)
+
+
+@pytest.mark.parametrize("mode", ["RGB", "L"])
+def test_a_transparent_value_is_no_answer(tmp_path, mode):
+    """Transparency by a colour key, which leaves no alpha channel behind."""
+    picture = Image.new(mode, (3, 2))
+    picture.save(tmp_path / "a.png", transparency=0 if mode == "L" else (0, 0, 0))
+    with pytest.raises(ValueError, match=r"a\.png declares one of its values transparent"):
+        read_mask(tmp_path / "a.png", LabelSpace(["background", "cell"]))

@@ -120,7 +120,7 @@ def test_bad_files_are_named(tmp_path):
         LabelSpace.from_json(path)
 
 
-@pytest.mark.parametrize("ignore_index", [0, 1])
+@pytest.mark.parametrize("ignore_index", [0, 1, 300])
 def test_planes_cannot_be_ignored_by_what_they_say(ignore_index):
     with pytest.raises(
         ValueError, match=f"absent and there. Received: ignore_index={ignore_index}"

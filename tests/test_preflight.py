@@ -5,7 +5,7 @@ import re
 import numpy as np
 import pytest
 
-from segkit import class_weights, losses, preflight
+from segkit import class_weights, evidence, losses, preflight
 from segkit.labels import LabelSpace
 
 LABELS = LabelSpace(["background", "a", "b"])
@@ -24,8 +24,8 @@ def said(caplog):
 
 def test_complete_annotations_need_no_words(caplog):
     whole = counts([([0, 1, 2], (1, 2))])
-    preflight.check_classes(LABELS, whole)
-    preflight.check_evidence(LABELS, whole)
+    evidence.check_classes(LABELS, whole)
+    evidence.check_evidence(LABELS, whole)
     preflight.check_gates(losses.GatedCrossEntropy(), LABELS, whole)
     assert not caplog.records
 
@@ -41,7 +41,7 @@ def test_complete_annotations_need_no_words(caplog):
 )
 def test_nothing_to_learn_is_an_error(images, words):
     with pytest.raises(ValueError, match=words):
-        preflight.check_classes(LABELS, counts(images))
+        evidence.check_classes(LABELS, counts(images))
 
 
 @pytest.mark.parametrize(
@@ -53,7 +53,7 @@ def test_nothing_to_learn_is_an_error(images, words):
     ],
 )
 def test_a_class_that_cannot_be_learnt_is_named(caplog, images, words):
-    preflight.check_classes(LABELS, counts(images))
+    evidence.check_classes(LABELS, counts(images))
     (message,) = said(caplog)
     assert re.search(words, message)
 
@@ -68,16 +68,16 @@ def test_a_class_that_cannot_be_learnt_is_named(caplog, images, words):
     ],
 )
 def test_what_validation_cannot_tell_is_named(caplog, images, words):
-    preflight.check_evidence(LABELS, counts(images))
+    evidence.check_evidence(LABELS, counts(images))
     (message,) = said(caplog)
     assert words in message
 
 
 def test_classes_read_off_the_validation_masks(caplog):
     shown = ([0, 1, 2], (1, 2))
-    preflight.check_evidence(LABELS, counts([shown], at_random=False))
+    evidence.check_evidence(LABELS, counts([shown], at_random=False))
     assert not caplog.records  # no image is left in which a class might be predicted wrongly
-    preflight.check_evidence(LABELS, counts([shown, ([0, 1], (1,))], at_random=False))
+    evidence.check_evidence(LABELS, counts([shown, ([0, 1], (1,))], at_random=False))
     (message,) = said(caplog)
     assert "whether it is predicted wrongly in others; trainer.bounds=true" in message
 

@@ -2,6 +2,7 @@
 
 import json
 
+import numpy as np
 import pytest
 from PIL import Image
 
@@ -10,6 +11,8 @@ from segkit.config import compose
 
 SMALL = ["data=folder", "data.size=48", "data.limit=12", "model.filters=4", "model.depth=2"]
 SMALL += ["trainer.epochs=1", "trainer.gallery=2", "callbacks.tensorboard=null"]
+PATCHES = ["patches=centred", "patches.size=48", "trainer.images_per_epoch=24"]
+BY_SEQUENCE = ["data.split.by=drawn", r"data.split.group='^(seq\d+)_'"]
 
 
 @pytest.mark.parametrize(
@@ -22,6 +25,9 @@ SMALL += ["trainer.epochs=1", "trainer.gallery=2", "callbacks.tensorboard=null"]
         ("larynx", ["data.missing.rate={vocal_folds: 0.5, surgical_tool: 0.5}"]),
         ("camvid", ["class_weights=camvid"]),
         ("camvid", ["data.missing.rate=0.5", "data.size=[36,48]"]),
+        ("wbc", ["data.size=null", *PATCHES, "normalization=statistics"]),
+        ("camvid", ["data.size=[180,240]", *PATCHES, "augment=strong"]),
+        ("larynx", [*BY_SEQUENCE, "augment=endoscopy", "data.cache=memory"]),
     ],
 )
 def test_trains_on_real_images(real_data, tmp_path, name, options):
@@ -33,7 +39,20 @@ def test_trains_on_real_images(real_data, tmp_path, name, options):
     gallery = json.loads((tmp_path / "gallery/gallery.json").read_text())
     assert len(gallery["items"]) == 2
     with Image.open(tmp_path / "gallery" / gallery["items"][0]["prediction"]) as prediction:
-        assert prediction.size == (48, 36 if "data.size=[36,48]" in options else 48)
+        if "patches=centred" not in options:  # then images keep their size
+            assert prediction.size == (48, 36 if "data.size=[36,48]" in options else 48)
+
+
+def test_larynx_splits_by_sequence(real_data):
+    """A rare class that only two sequences show is in both splits."""
+    options = ["data=folder", f"data.root={real_data / 'larynx'}", *BY_SEQUENCE]
+    for seed in range(4):
+        found = sources.open_splits(compose("train", [*options, f"data.seed={seed}"]).data)
+        of = {split: {name[:4] for name in source.names} for split, source in found.items()}
+        assert not of["train"] & of["val"] and len(of["train"] | of["val"]) == 8
+        pathology = found["train"].labels.index("pathology")
+        assert all(source.present[:, pathology].any() for source in found.values())
+        assert 0.1 < len(found["val"]) / 520 < 0.3
 
 
 def test_weights_of_real_masks(real_data, tmp_path):
@@ -61,7 +80,7 @@ def test_a_synthesized_folder_is_what_was_drawn(tmp_path):
     for name, source in drawn.items():
         for index in range(len(source)):
             for one, other in zip(source[index], read[name][index]):
-                assert (one == other) if isinstance(one, str) else (one == other).all()
+                np.testing.assert_array_equal(one, other)
     training.run(compose("train", [f"output={tmp_path}/run", *options, *SMALL[3:]]))
     assert "val/truth" in json.loads((tmp_path / "run/metrics.json").read_text())
     with pytest.raises(FileExistsError, match="already holds.*overwrite=True"):

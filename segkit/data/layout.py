@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import os
-import unicodedata
 from pathlib import Path
 from typing import Iterable, Mapping, NamedTuple
 
-from segkit.data.places import Place, is_local
+from segkit.data.places import Place, composed, is_local, named
 from segkit.data.problems import Problem
 from segkit.data.readers import IMAGE_SUFFIXES, MASK_SUFFIXES
 from segkit.labels import LabelSpace
@@ -115,7 +114,7 @@ def entries(folder: Place) -> list[Entry]:
     """What lies in a folder, without hidden files and those of file managers; by name."""
     found = []
     if is_local(folder):
-        with os.scandir(folder) as listed:
+        with named(folder), os.scandir(folder) as listed:
             found = [Entry(e.name, Path(e.path), e.is_dir(), e.is_symlink()) for e in listed]
     else:  # one request, where asking each entry what it is would be one apiece
         for item in folder.fs.ls(folder.path, detail=True, refresh=True):
@@ -147,7 +146,7 @@ def _by_stem(folder: Place, suffixes: tuple[str, ...], problems: list[Problem]) 
     inside = entries(folder)
     for entry in inside:
         stem, suffix = os.path.splitext(entry.name)
-        stem = _composed(stem)
+        stem = composed(stem)
         if suffix.lower() not in suffixes or entry.is_folder:
             others.append(entry.name)
         elif stem in found:
@@ -176,10 +175,10 @@ def _class_files(
     problems: list[Problem],
 ) -> dict[str, dict[str, Place]]:
     """{stem: {class name: file}} of a folder `masks/` with folders inside."""
-    names = [entry.name for entry in inside if entry.is_folder]
-    classes = [labels.names[c] for c in labels.foreground]
+    names = [composed(entry.name) for entry in inside if entry.is_folder]
+    classes = {composed(labels.names[c]): labels.names[c] for c in labels.foreground}
     by_class = set(names) <= set(classes)
-    stray = [] if by_class else [n for n in names if _composed(n) not in images]
+    stray = [] if by_class else [name for name in names if name not in images]
     stray += [entry.name for entry in inside if not entry.is_folder]
     if stray:
         text = (
@@ -189,13 +188,13 @@ def _class_files(
         problems.append(Problem("other files", str(folder), text))
     found: dict[str, dict[str, Place]] = {}
     for entry in inside:
-        if entry.name in stray:
+        if composed(entry.name) in stray:
             continue
         for stem, path in _by_stem(entry.path, MASK_SUFFIXES, problems).items():
-            outer = _composed(entry.name)
+            outer = composed(entry.name)
             image, name = (stem, outer) if by_class else (outer, stem)
             if name in classes:
-                found.setdefault(image, {})[name] = path
+                found.setdefault(image, {})[classes[name]] = path
                 continue
             text = f"{path} must be named after a class: {', '.join(classes)}. Rename or remove it."
             problems.append(Problem("unknown class", str(path), text))
@@ -220,11 +219,6 @@ def _name_lonely(
             f"Add it, or remove the {what}."
         ).replace("an mask", "a mask")
         problems.append(Problem(f"{what} without {partner}", str(path), text))
-
-
-def _composed(name: str) -> str:
-    # macOS stores an umlaut as two characters, others as one.
-    return unicodedata.normalize("NFC", name)
 
 
 def _content(folder: Place) -> str:

@@ -10,26 +10,33 @@ from segkit.data.places import Place, is_local
 from segkit.data.problems import Problem
 
 
-def links_outside(root: Place, pairs: Iterable[Pair]) -> list[Problem]:
-    """Names the symbolic links among the files and folders that lead out of the data set."""
+def links_outside(root: Place, files: Iterable[Place]) -> list[Problem]:
+    """Names the symbolic links among files, and the folders they are in, that lead out of root."""
     if not is_local(root):
         return []
     inside, found = root.resolve(), {}
     folders: dict[Path, bool] = {}
-    for pair in pairs:
-        masks = pair.mask.values() if isinstance(pair.mask, Mapping) else [pair.mask]
-        for path in (pair.image, *masks, *([pair.truth] if pair.truth else [])):
-            folder = path.parent
-            if folder not in folders:
-                folders[folder] = folder.resolve().is_relative_to(inside)
-            link = path if folders[folder] else folder
-            if link in found or (link == path and not path.is_symlink()):
-                continue
-            target = link.resolve()
-            if not target.is_relative_to(inside):
-                text = (
-                    f"{link} leads out of the data set, to {target}. Put the files there "
-                    "themselves, or allow such links with data.follow_links=true."
-                )
-                found[link] = Problem("link out of the data set", str(link), text)
+    for path in files:
+        folder = path.parent
+        if folder not in folders:
+            folders[folder] = folder.resolve().is_relative_to(inside)
+        link = path if folders[folder] else folder
+        if link in found or (link == path and not path.is_symlink()):
+            continue
+        target = link.resolve()
+        if not target.is_relative_to(inside):
+            text = (
+                f"{link} leads out of the data set, to {target}. Put the files there themselves, "
+                "or allow such links with data.follow_links=true."
+            )
+            found[link] = Problem("link out of the data set", str(link), text)
     return list(found.values())
+
+
+def files_of(pairs: Iterable[Pair]) -> Iterable[Place]:
+    """Every file of the pairs."""
+    for pair in pairs:
+        yield pair.image
+        yield from pair.mask.values() if isinstance(pair.mask, Mapping) else [pair.mask]
+        if pair.truth is not None:
+            yield pair.truth

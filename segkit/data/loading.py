@@ -29,7 +29,8 @@ class Loader:
         shard: (k, n), part k of each batch cut into n.
 
     Raises:
-        ValueError: if the first image has another type than uint8 or float32.
+        ValueError: if an image has another type than uint8 or float32, or another shape than
+            the first.
     """
 
     def __init__(
@@ -50,10 +51,7 @@ class Loader:
         # An order serves all batches of its epoch; two epochs overlap while one ends.
         self._order = functools.lru_cache(maxsize=2)(order)
         self.first = self._sample(first_epoch, 0)  # the shape and type that all others must have
-        if self.first.image.dtype not in (np.uint8, np.float32):
-            raise ValueError(
-                "Images are uint8, or float32 in [0, 1]. " f"Received: {_described(self.first, 0)}."
-            )
+        _require_alike(self.first, self.first, 0)
 
     def __call__(self, number: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Images float32 (B, H, W, K), target int8 (B, H, W, C), weights float32 (B,)."""
@@ -70,9 +68,7 @@ class Loader:
         if self._mixing is not None and samples:
             address = (self._seed, epoch, step) if n == 1 else (self._seed, epoch, step, k)
             images, target = self._mixing(images, target, address)
-        if images.dtype == np.uint8:
-            images = np.divide(images, np.float32(255), dtype=np.float32)
-        return images, target, np.array([sample.weight for sample in samples], np.float32)
+        return _unit(images), target, np.array([sample.weight for sample in samples], np.float32)
 
     def _sample(self, epoch: int, index: int, repeat: int = 0) -> Sample:
         # An image that comes again in an epoch is cut and augmented anew.
@@ -127,19 +123,31 @@ class _Encoder:
 
 
 def _stacked(images: list[np.ndarray], like: np.ndarray) -> np.ndarray:
+    if len({image.dtype for image in images}) > 1:  # files of 8 and of 16 bits, side by side
+        images = [_unit(image) for image in images]
     return np.stack(images) if images else np.empty((0, *like.shape), like.dtype)
 
 
+def _unit(images: np.ndarray) -> np.ndarray:
+    """Bytes and floats in [0, 1] -> float32 in [0, 1]."""
+    if images.dtype != np.uint8:
+        return images
+    return np.divide(images, np.float32(255), dtype=np.float32)
+
+
 def _require_alike(first: Sample, sample: Sample, index: int) -> None:
-    expected, received = (
-        (s.image.shape, s.image.dtype, s.mask.shape, s.annotated.shape) for s in (first, sample)
-    )
+    if sample.image.dtype not in (np.uint8, np.float32):
+        raise ValueError(
+            f"Images are uint8, or float32 in [0, 1]. Received: {_described(sample, index)}."
+        )
+    expected, received = ((s.image.shape, s.mask.shape, s.annotated.shape) for s in (first, sample))
     if expected != received:
         raise ValueError(
-            "A batch needs images of one shape and type. "
+            "A batch needs images of one shape. "
             f"Received: {_described(first, 0)} and {_described(sample, index)}. "
             "Bring them to one size with data.size=128, or cut patches of them with "
-            "patches=random patches.size=128."
+            "patches=random patches.size=128; or let the augmentation end with a crop of one size, "
+            "such as albumentations.RandomCrop with pad_if_needed=true."
         )
 
 

@@ -30,18 +30,6 @@ def steps(source: Source, batch_size: int, images: int | None = None) -> int:
     return -(-(len(source) if images is None else images) // batch_size)
 
 
-def image_weights(source: Source) -> np.ndarray | None:
-    """The weights of the images, float (N,), of a source or of one inside it; None if all are 1."""
-    inner: Any = source
-    while inner is not None:
-        found = getattr(inner, "weights", None)
-        if found is not None:
-            found = np.asarray(found, "float64")
-            return found if (found != 1).any() else None
-        inner = getattr(inner, "source", None)  # HiddenAnnotations and others like it
-    return None
-
-
 def batches(
     source: Source,
     batch_size: int,

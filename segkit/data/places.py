@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import os
 import re
+import unicodedata
 from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO, Iterator
@@ -31,7 +32,7 @@ def place(root: str | os.PathLike) -> Place:
     """The place that a path or URL names: a `Path` on this computer, else a `UPath`.
 
     Raises:
-        ValueError: if nobody knows the protocol. ImportError: if its package is missing.
+        ValueError: if nobody knows the protocol, or its package is missing.
     """
     if isinstance(root, UPath):
         return Path(root.path) if root.protocol in _LOCAL else root
@@ -44,7 +45,7 @@ def place(root: str | os.PathLike) -> Place:
     except ImportError as error:
         package = known_implementations[protocol[1]]["class"].partition(".")[0]
         what = f"pip install {package}" if package != "fsspec" else str(error)
-        raise ImportError(
+        raise ValueError(
             f"{text} cannot be opened: a package for {protocol[1]}:// is missing. Received: "
             f"{error}. Install it: {what}."
         ) from error
@@ -69,11 +70,16 @@ def read_bytes(place: Place) -> bytes:
     Raises:
         FileNotFoundError, PermissionError, IsADirectoryError, OSError: naming the file.
     """
-    with _named(place):
+    with named(place):
         if isinstance(place, Path):
             with open(place, "rb", buffering=0) as file:
                 return file.read()
         return place.fs.cat_file(place.path)  # one request; open() would ask for the size first
+
+
+def composed(text: str) -> str:
+    """The text in Unicode's composed form: macOS stores an umlaut as two characters."""
+    return text if text.isascii() else unicodedata.normalize("NFC", text)
 
 
 @contextmanager
@@ -83,7 +89,7 @@ def opened(place: Place) -> Iterator[BinaryIO]:
     Raises:
         FileNotFoundError, PermissionError, IsADirectoryError, OSError: naming the file.
     """
-    with _named(place):
+    with named(place):
         if isinstance(place, Path):
             file = open(place, "rb")
         else:
@@ -93,7 +99,8 @@ def opened(place: Place) -> Iterator[BinaryIO]:
 
 
 @contextmanager
-def _named(place: Place) -> Iterator[None]:
+def named(place: Place) -> Iterator[None]:
+    """Errors of the system come out with the name of the place and a way out."""
     try:
         yield
     except FileNotFoundError as error:

@@ -9,5 +9,15 @@ from segkit.data.cache.caches import (
     open_cache,
 )
 from segkit.data.cache.disk import DiskCache
+from segkit.data.cache.entries import frozen
 
-__all__ = ["Cache", "DiskCache", "MemoryCache", "NoCache", "content_key", "file_key", "open_cache"]
+__all__ = [
+    "Cache",
+    "DiskCache",
+    "MemoryCache",
+    "NoCache",
+    "content_key",
+    "file_key",
+    "frozen",
+    "open_cache",
+]

@@ -11,6 +11,7 @@ from typing import Any, BinaryIO, Callable, Protocol
 
 from segkit.data.cache.disk import DiskCache
 from segkit.data.cache.entries import Arrays, frozen, require_key
+from segkit.data.places import opened
 
 log = logging.getLogger(__name__)
 
@@ -86,7 +87,7 @@ def file_key(path: Any) -> str:
         OSError: if it cannot be read.
     """
     if isinstance(path, (str, os.PathLike)):
-        with open(path, "rb") as file:
+        with opened(Path(path)) as file:
             return _digest(file)
     info = path.fs.info(path.path)
     size = str(info.get("size"))

@@ -13,7 +13,7 @@ from segkit.data.folder.declarations import annotated_table, contradictions, tru
 from segkit.data.folder.inspection import Facts, inspect
 from segkit.data.folder.reading import Reader
 from segkit.data.layout import Pair, find_pairs, find_splits
-from segkit.data.links import links_outside
+from segkit.data.links import files_of, links_outside
 from segkit.data.manifest import FILE_NAME, Manifest, read_manifest
 from segkit.data.places import Place, place
 from segkit.data.problems import Problem
@@ -61,7 +61,7 @@ def examine(
     seed: int = 0,
     limit: int | None = None,
     follow_links: bool = False,
-    cache: str = "disk",
+    cache: str = "none",
     cache_folder: str | None = None,
     *,
     deep: bool = False,
@@ -81,20 +81,20 @@ def examine(
     root = place(root)
     problems: list[Problem] = []
     empty = DataSet(root, None, None, [], {}, *(np.zeros(0),) * 2, [], [], problems)
+    kept = open_cache(cache, cache_folder)
+    folders, labels = _described(root, follow_links, problems)
+    if labels is None:
+        return empty
+    reader = Reader(labels, size, fit, channels, value_range, kept)
     try:
-        folders = find_splits(root)
-        labels = LabelSpace.from_json(root / "classes.json")
-    except (OSError, ValueError) as error:
+        by_folder = {n: find_pairs(path, n, labels, problems) for n, path in folders.items()}
+    except OSError as error:
         problems.append(Problem("no data set", str(root), str(error)))
         return empty
-    reader = Reader(labels, size, fit, channels, value_range, open_cache(cache, cache_folder))
-    by_folder = {n: find_pairs(path, n, labels, problems) for n, path in folders.items()}
     pairs = [pair for found in by_folder.values() for pair in found]
-    if not pairs:
-        return empty._replace(labels=reader.labels, reader=reader)
-    outside = [] if follow_links else links_outside(root, pairs)
+    outside = [] if follow_links else links_outside(root, files_of(pairs))
     problems.extend(outside)
-    if outside:  # nothing is read from there
+    if outside or not pairs:
         return empty._replace(labels=reader.labels, reader=reader)
     manifest = read_manifest(root, by_folder, labels)
     problems.extend(_missing(root, annotated, manifest))
@@ -158,6 +158,22 @@ def _options(annotated: str, split: Mapping[str, Any] | None, limit: int | None)
             f"split may have the keys {', '.join(SPLIT_OPTIONS)}. Received: {split!r}."
         )
     return SPLIT_OPTIONS | dict(split or {})
+
+
+def _described(
+    root: Place, follow_links: bool, problems: list[Problem]
+) -> tuple[dict[str, Place], LabelSpace | None]:
+    """The split folders and classes.json; no labels where one of them cannot be used."""
+    try:
+        folders = find_splits(root)
+        named = [root / "classes.json", *(p / FILE_NAME for p in (root, *folders.values()))]
+        outside = [] if follow_links else links_outside(root, named)
+        problems.extend(outside)
+        # Nothing is read from out there.
+        return folders, None if outside else LabelSpace.from_json(named[0])
+    except (OSError, ValueError) as error:
+        problems.append(Problem("no data set", str(root), str(error)))
+        return {}, None
 
 
 def _missing(root: Place, annotated: str, manifest: Manifest | None) -> list[Problem]:

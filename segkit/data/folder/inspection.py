@@ -29,7 +29,7 @@ class Facts(NamedTuple):
     """What one image and its mask hold.
 
     size: (H, W) of the file.
-    pixels: {id: number of pixels} of the mask at its full size; {class: ...} for planes.
+    pixels: {id: number of pixels} of the ids in the mask at its full size; of planes {class: ...}.
     ignored: pixels of the mask that nobody judged.
     present: bool (C,), the classes that the mask shows.
     image_key, mask_key: hashes of the files' content; mask_key "" for one file a class.
@@ -73,12 +73,11 @@ def _look(pair: Pair, reader: Reader, deep: bool) -> Facts | list[Problem]:
     size = values = None
     try:
         size, image_key = image_size(pair.image), reader.key(pair.image)
+        require_whole(pair.image)
         if deep:
             image = read_image(pair.image, reader.channels)
             values = _values(image)
             to_unit(image, reader.value_range, pair.image)
-        else:
-            require_whole(pair.image)
     except (OSError, ValueError) as error:
         problems.append(Problem("image that cannot be used", str(pair.image), str(error)))
     if size is None:  # without it, nothing can be said about the mask
@@ -100,9 +99,11 @@ def _look(pair: Pair, reader: Reader, deep: bool) -> Facts | list[Problem]:
 def _named(pixels: np.ndarray, labels: LabelSpace) -> tuple[dict[int, int], int]:
     """{id or class: its pixels}, and the ignored ones."""
     if not labels.exclusive:
-        return dict(enumerate(pixels[:-1].tolist())), int(pixels[-1])
-    named = dict(zip(known_ids(labels), pixels.tolist()))
-    return named, named.pop(labels.ignore_index, 0)
+        named, ignored = dict(enumerate(pixels[:-1].tolist())), int(pixels[-1])
+    else:
+        named = dict(zip(known_ids(labels), pixels.tolist()))
+        ignored = named.pop(labels.ignore_index, 0)
+    return {key: number for key, number in named.items() if number}, ignored
 
 
 def _values(image: np.ndarray) -> Values:

@@ -3,21 +3,21 @@
 from __future__ import annotations
 
 import json
-from typing import Mapping, NamedTuple, Sequence
+from typing import Any, Mapping, NamedTuple, Sequence
 
 import numpy as np
 from PIL import Image
 
-from segkit.data.cache import Cache, NoCache, content_key, file_key
+from segkit.data.cache import Cache, NoCache, content_key, file_key, frozen
 from segkit.data.fitting import FITS, fit_image, fit_mask, height_and_width, with_ignore_index
 from segkit.data.layout import Pair
-from segkit.data.places import Place
+from segkit.data.places import Place, is_local, named
 from segkit.data.readers import image_size, read_class_files, read_image, read_mask
 from segkit.data.scaling import to_unit
 from segkit.labels import LabelSpace
 from segkit.targets import known_ids
 
-_FORMAT = "1"  # to be raised when the same files give other arrays: old caches are then passed over
+_FORMAT = "2"  # to be raised when the same files give other arrays: old caches are then passed over
 _SHOWN_IDS = 12  # in one message
 
 
@@ -77,25 +77,28 @@ class Reader:
             max(known_ids(labels)) + 2, bool
         )  # the last one stands for all above
         self._known[known_ids(labels)] = True
-        self._size, self._fit = height_and_width(size), fit
+        self.size, self._fit = height_and_width(size), fit
         wide = labels.exclusive and max(known_ids(self.labels)) > 255
         self._dtype = np.uint16 if wide else np.uint8
-        way = f"{_FORMAT} {self._size} {fit}"
+        way = f"{_FORMAT} {self.size} {fit}"
         self._image_way = f"image {way} {channels} {value_range}"
-        self._mask_way = f"mask {way} {json.dumps(self.labels.to_dict())}"
-        self._keys: dict[Place, str] = {}
+        self._mask_way = f"mask {way} {json.dumps(self.stored.to_dict())}"
+        self._keys: dict[Place, tuple[Any, str]] = {}
         to_unit(np.zeros((1, 1, channels), np.uint8), value_range, "value_range")  # a bad one now
 
     def key(self, path: Place) -> str:
-        """A hash of the content of a file, computed once."""
-        if path not in self._keys:
-            self._keys[path] = file_key(path)
-        return self._keys[path]
+        """A hash of the content of a file, computed once, and again when the file was replaced."""
+        stamp = _stamp(path)
+        known, key = self._keys.get(path, (None, ""))
+        if not key or known != stamp:
+            key = file_key(path)
+            self._keys[path] = stamp, key
+        return key
 
     def image(self, pair: Pair) -> np.ndarray:
         """The image of a pair: uint8 or float32 in [0, 1], (H, W, K); read-only."""
         if isinstance(self.cache, NoCache):
-            return self._image(pair)
+            return frozen([self._image(pair)])[0]
         key = content_key(self._image_way, self.key(pair.image))
         return self.cache.get(key, lambda: (self._image(pair),))[0]
 
@@ -109,7 +112,7 @@ class Reader:
 
     def _mask(self, pair: Pair, files: Place | Mapping[str, Place]) -> Mask:
         if isinstance(self.cache, NoCache):
-            return Mask(*self._ids(pair, files))
+            return Mask(*frozen(self._ids(pair, files)))
         listed = files.items() if isinstance(files, Mapping) else [("", files)]
         keys = [part for name, path in sorted(listed) for part in (name, self.key(path))]
         # The image stands for its size, which the mask must have.
@@ -118,7 +121,7 @@ class Reader:
 
     def _image(self, pair: Pair) -> np.ndarray:
         image = to_unit(read_image(pair.image, self.channels), self.value_range, pair.image)
-        return image if self._size is None else fit_image(image, self._size, self._fit)
+        return image if self.size is None else fit_image(image, self.size, self._fit)
 
     def _ids(self, pair: Pair, files: Place | Mapping[str, Place]) -> tuple[np.ndarray, np.ndarray]:
         size = image_size(pair.image)
@@ -134,8 +137,8 @@ class Reader:
             )
         pixels = self._count(mask, path)
         mask = mask.astype(self._dtype, copy=False)
-        if self._size is not None:
-            mask = fit_mask(mask, self._size, self._fit, self.labels.ignore_index)
+        if self.size is not None:
+            mask = fit_mask(mask, self.size, self._fit, self.labels.ignore_index)
         return mask, pixels
 
     def _count(self, mask: np.ndarray, path: Place) -> np.ndarray:
@@ -160,6 +163,15 @@ class Reader:
             return counts[np.flatnonzero(self._known)].astype("int64")
         planes = (mask == 1).sum((0, 1)), (mask == self.stored.ignore_index).any(-1).sum()
         return np.append(*planes).astype("int64")
+
+
+def _stamp(path: Place) -> Any:
+    """What changes when a local file is replaced."""
+    if not is_local(path):
+        return None
+    with named(path):
+        state = path.stat()
+    return state.st_mtime_ns, state.st_size, state.st_ino
 
 
 def _histogram(ids: np.ndarray) -> np.ndarray:

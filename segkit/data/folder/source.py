@@ -34,6 +34,7 @@ class Folder:
         weights: float (N,), how far each annotation is trusted; None: 1.
         present: bool (N, C), the classes that each mask shows at its full size, if it is known.
         keys: a hash of the content of each image file, if it is known.
+        sizes: (H, W) of each sample, if they are known.
 
     Raises:
         ValueError: if these differ in number.
@@ -47,6 +48,7 @@ class Folder:
         weights: np.ndarray | None = None,
         present: np.ndarray | None = None,
         keys: Sequence[str] = (),
+        sizes: Sequence[tuple[int, int]] = (),
     ):
         shape = len(pairs), reader.labels.num_classes
         self.annotated = np.array(annotated, bool).reshape(-1, shape[1])
@@ -57,7 +59,7 @@ class Folder:
             )
         self.labels, self.reader, self.pairs = reader.labels, reader, list(pairs)
         self.weights = np.ones(len(pairs)) if weights is None else np.asarray(weights, "float64")
-        self.present, self.keys = present, list(keys)
+        self.present, self.keys, self.sizes = present, list(keys), list(sizes)
         if self.labels.background is not None:
             self.annotated[:, self.labels.background] = True
 
@@ -167,6 +169,7 @@ def _folder(found: DataSet, indices: Sequence[int]) -> Folder:
         found.weights[indices],
         np.array([found.facts[i].present for i in indices], bool),
         [found.facts[i].image_key for i in indices],
+        [found.reader.size or found.facts[i].size for i in indices],
     )
 
 

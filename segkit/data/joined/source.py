@@ -75,6 +75,11 @@ class Joined:
         return np.concatenate([part.weights for part in self._parts])
 
     @property
+    def sizes(self) -> list[tuple[int, int]]:
+        """(H, W) of each sample."""
+        return [size for part in self._parts for size in part.sizes]
+
+    @property
     def keys(self) -> list[str]:
         """A hash of the content of each image file."""
         return [key for part in self._parts for key in part.keys]
@@ -166,7 +171,9 @@ def _leaks(splits: Mapping[str, Joined]) -> list[Problem]:
         start += len(joined)
     names = [name for joined in splits.values() for name in joined.names]
     keys = [key for joined in splits.values() for key in joined.keys]
-    return splitting.leaks(places, names, [str(i) for i in range(start)], keys, names)
+    alone = [str(i) for i in range(start)]  # what a data set keeps together, it has seen to
+    remedy = "give both the same split, in the column split of their annotations.csv"
+    return splitting.leaks(places, names, alone, keys, names, remedy)
 
 
 @contextlib.contextmanager

@@ -6,8 +6,8 @@ from pathlib import PurePosixPath
 from typing import Collection, Mapping, Sequence
 
 from segkit.data.layout import Pair
-from segkit.data.manifest.table import composed, shortened
-from segkit.data.places import Place
+from segkit.data.manifest.table import shortened
+from segkit.data.places import Place, composed
 
 
 class Names:

@@ -9,8 +9,8 @@ import numpy as np
 
 from segkit.data.layout import SPLITS, Pair
 from segkit.data.manifest.naming import Names
-from segkit.data.manifest.table import Line, Report, composed, lines_of, shortened
-from segkit.data.places import Place
+from segkit.data.manifest.table import Line, Report, lines_of, shortened
+from segkit.data.places import Place, composed
 from segkit.data.problems import Problem
 from segkit.labels import LabelSpace
 

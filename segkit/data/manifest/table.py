@@ -5,7 +5,6 @@ from __future__ import annotations
 import csv
 import difflib
 import io
-import unicodedata
 from operator import itemgetter
 from typing import Iterator, NamedTuple
 
@@ -56,11 +55,6 @@ class Report:
             return self._found
         text = f"and {self._more} more problems of the kind: {self._kind}."
         return [*self._found, Problem(self._kind, self._found[-1].path, text)]
-
-
-def composed(text: str) -> str:
-    """The text in Unicode's composed form: macOS stores an umlaut as two characters."""
-    return text if text.isascii() else unicodedata.normalize("NFC", text)
 
 
 def shortened(text: str) -> str:

@@ -11,6 +11,7 @@ from segkit.data.readers.bands import GREY_ALPHA, RGB, RGBA, Raster
 from segkit.data.readers.colors import require_opaque
 from segkit.data.readers.formats import SIGNATURE_BYTES, Unreadable, format_of, reading
 from segkit.data.readers.images import decode
+from segkit.data.readers.pictures import require_no_clear_color
 from segkit.data.readers.tiff import decode_tiff_ids
 from segkit.labels import LabelSpace
 
@@ -83,6 +84,8 @@ def _decoded(data: bytes, path: Place) -> Raster:
             f"{path} cannot be read as {_WHAT}: it is a JPEG (whatever its suffix), which smears "
             "the values along every edge. Export the mask again, as PNG."
         )
+    if format == "PNG":
+        require_no_clear_color(data, path)
     # Palettes are applied: in a small PNG, the index of black may be 0 or 1.
     return decode_tiff_ids(data, path) if format == "TIFF" else decode(data, path, _WHAT)
 

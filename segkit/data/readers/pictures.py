@@ -50,6 +50,7 @@ def decode_ids(data: bytes, path: Place) -> Raster:
     Returns:
         GREY for ids (H, W, 1), or what else the file holds.
     """
+    require_no_clear_color(data, path)
     picture = _open(io.BytesIO(data), "PNG", path)
     if _is_plain(data):
         return _decode_plain(data, picture)
@@ -93,6 +94,20 @@ def _open(file: BinaryIO, format: str, path: Place) -> ImageFile:
             f"{picture.n_frames} frames. Save each frame as a file of its own."
         )
     return picture
+
+
+def require_no_clear_color(data: bytes, path: Place) -> None:
+    """Refuses the PNG of a mask in which one of the values is declared transparent.
+
+    Raises:
+        ValueError: naming the file.
+    """
+    listed = chunks(io.BytesIO(data)) if data[_COLOR] in _PLAIN else ()
+    if any(kind == b"tRNS" for kind, *_ in listed):
+        raise Unreadable(
+            f"{path} declares one of its values transparent. Save it without: whether a "
+            "transparent pixel is background or ignored, nobody can tell."
+        )
 
 
 def _is_plain(data: bytes) -> bool:

@@ -9,7 +9,8 @@ from typing import Iterator, Mapping, Sequence
 import numpy as np
 
 from segkit.data.layout import SPLITS, few
-from segkit.data.manifest.table import Report, composed
+from segkit.data.manifest.table import Report
+from segkit.data.places import composed
 from segkit.data.problems import Problem
 from segkit.data.splitting.draws import by_hash, digest, stratified, units_of
 
@@ -131,6 +132,7 @@ def leaks(
     groups: Sequence[str],
     keys: Sequence[str],
     paths: Sequence[str],
+    remedy: str = "draw the splits anew with data.split.by=drawn, which keeps copies together",
 ) -> list[Problem]:
     """Names the files and groups that are in two splits.
 
@@ -140,6 +142,7 @@ def leaks(
         groups: see `groups_of`.
         keys: hash of the content of each image file; "" if unknown.
         paths: the image files.
+        remedy: what helps against copies, but to remove one.
     """
     report = Report("leak between splits")
     for one, other in itertools.combinations(splits, 2):
@@ -157,8 +160,7 @@ def leaks(
             report.add(
                 paths[there[0]],
                 f"{paths[here[0]]} ({one}) and {paths[there[0]]} ({other}) are the same file"
-                f"{copies}. Remove one of them, or draw the splits anew with "
-                "data.split.by=drawn, which keeps copies together.",
+                f"{copies}. Remove one of them, or {remedy}.",
             )
     return report.problems()
 

@@ -7,7 +7,7 @@ from typing import Mapping, Sequence
 
 import numpy as np
 
-from segkit.data.manifest.table import composed
+from segkit.data.places import composed
 from segkit.data.splitting import stratification
 
 
