@@ -23,6 +23,7 @@ _ROOMS = (
     "estimation",
     "evaluation",
     "evidence",
+    "explaining",
     "findings",
     "labels",
     "losses",

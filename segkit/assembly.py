@@ -50,7 +50,17 @@ def require_batches(config: DictConfig, splits: Mapping[str, Source]) -> None:
     """
     for source in splits.values():
         evidence.require_exclusive(source.labels)
-    if build(config.patches).size is not None or "val" not in splits:
+    patch = build(config.patches).size
+    if patch is not None and config.data.get("root") is not None and config.data.size is not None:
+        size = splits["train"][0].image.shape[:2]
+        if patch[0] >= size[0] and patch[1] >= size[1]:
+            log.warning(
+                "patches.size=%s is not smaller than the images, %dx%d after data.size: every "
+                "patch is the whole image. data.size=null cuts from the full size.",
+                config.patches.size,
+                *size,
+            )
+    if patch is not None or "val" not in splits:
         return
     evidence.require_one_size("val", splits["val"])
     # The last transform may bring images to one size: a crop, a resize.

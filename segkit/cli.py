@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import difflib
-import errno
 import importlib
 import logging
 import os
@@ -84,7 +83,10 @@ def _run(verb: str, overrides: list[str]) -> int:
         except (HydraException, OmegaConfBaseException, OSError, _Failed) as error:
             if full_errors:
                 raise
-            print(f"segkit {verb}: {_explain(error)}", file=sys.stderr)
+            from segkit.explaining import explain
+
+            cause = error.args[0] if isinstance(error, _Failed) else error
+            print(f"segkit {verb}: {explain(cause)}", file=sys.stderr)
             return 1
         except Exception as error:
             # Ctrl-C while Hydra starts comes out as whatever it stumbled over.
@@ -166,33 +168,6 @@ def _without_start_up_notes() -> Iterator[None]:
         finally:
             os.dup2(real, 2)
             os.close(real)
-
-
-def _explain(error: BaseException) -> str:
-    """The words of an error, and for an unknown key the keys there are."""
-    from omegaconf.errors import ConfigAttributeError, ConfigKeyError, MissingMandatoryValue
-
-    if isinstance(error, _Failed):
-        error = error.args[0]
-    if isinstance(error, MissingMandatoryValue):
-        return f"{error.full_key} has no value yet. Give it one: {error.full_key}=VALUE."
-    if type(error).__name__ == "OverrideParseException":
-        key = error.override.partition("=")[0]
-        return f"cannot read {error.override!r}. Quote values like this: \"{key}='a b=c'\"."
-    if isinstance(error, OSError) and error.strerror and error.filename:
-        return f"{error.filename}: {error.strerror}. Name another place, or mend this one."
-    if isinstance(error, OSError) and error.errno == errno.ENOSPC:  # which names no file
-        return f"{error.strerror}. Free some space, or name another place."
-    cause: BaseException | None = error
-    while cause is not None and not isinstance(cause, (ConfigAttributeError, ConfigKeyError)):
-        cause = cause.__cause__
-    if cause is None or cause.parent_node is None:
-        return str(error).partition("\nConfig search path:")[0].strip()
-    keys = sorted(map(str, cause.parent_node.keys()))
-    near = difflib.get_close_matches(str(cause.key), keys, n=1)
-    hint = f" Did you mean {near[0]!r}?" if near else ""
-    there = f"The keys there: {', '.join(keys)}." if keys else "There are none yet."
-    return f"there is no key {cause.full_key!r}.{hint} {there} A new one takes a plus: +KEY=VALUE."
 
 
 if __name__ == "__main__":

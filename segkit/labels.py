@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import json
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,6 +11,7 @@ from typing import Any, Mapping, Sequence
 from segkit.coarse import MAX_ID, CoarseLabel, check_id, coarse_label
 from segkit.palette import Color, Palette, checked, checked_color
 
+_FOR_IGNORE_INDEX = ("ignore", "ignore_id", "ignore_label", "ignore_value", "void")
 _OPTIONS = ("background", "ignore_index", "exclusive", "palette", "coarse", "ignore_color")
 
 
@@ -115,6 +117,7 @@ class LabelSpace:
         names = description["names"]
         if not isinstance(names, (list, tuple)):
             raise ValueError(f"{origin}: names must be a list of class names. Received: {names!r}.")
+        _require_spelling(description, origin)
         if description.get("num_classes", len(names)) != len(names):
             raise ValueError(
                 f"{origin}: num_classes is {description['num_classes']}, "
@@ -221,3 +224,13 @@ class LabelSpace:
                     f"classes ({', '.join(names)}) as members. Received: {entry}."
                 )
             taken.add(entry.id)
+
+
+def _require_spelling(description: Mapping[str, Any], origin: str) -> None:
+    """Refuses keys that are nearly those read here; other tools have keys of their own."""
+    known = ("names", *_OPTIONS)
+    for key in description.keys() - {*known, "name", "ignore_name"}:
+        near = difflib.get_close_matches(str(key).lower(), known, n=1, cutoff=0.85)
+        meant = near or (["ignore_index"] if key in _FOR_IGNORE_INDEX else [])
+        if meant and meant[0] not in description:
+            raise ValueError(f"{origin}: unknown key {key!r}. Did you mean {meant[0]!r}?")

@@ -49,6 +49,8 @@ def run(config: DictConfig) -> Path:
     rows = [_row(source, index, bound, config) for index in chosen]
     notes = list(_notes(rows))
     path = Path(config.output)
+    if path.suffix.lower() not in (".html", ".htm"):  # as the other verbs take it
+        path = path / "preview.html"
     sources.make_folder(path.parent)
     preview_page.write(
         path,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 from pathlib import Path
 from typing import Any, Iterator, Mapping, NamedTuple
 
@@ -14,6 +15,8 @@ from segkit.config import build
 from segkit.contract import Source
 from segkit.synthetic.missing import HiddenAnnotations
 from segkit.targets import shown
+
+_SHOWN = 10  # groups that one line names
 
 
 def open_splits(config: DictConfig) -> dict[str, Source]:
@@ -77,7 +80,28 @@ def describe(name: str, source: Source, counts: ClassCounts) -> str:
     looked = np.asarray(counts.annotated_images)[foreground].sum()
     cells = max(len(foreground) * len(source), 1)
     share = f"{looked / cells:.0%} of the (image, class) cells annotated"
-    return f"{name}: {len(source):,} images, {share}"
+    groups = sorted(set(_inner(source, "groups")))
+    if not groups or len(groups) == len(source):
+        return f"{name}: {len(source):,} images, {share}"
+    more = f", and {len(groups) - _SHOWN} more" if len(groups) > _SHOWN else ""
+    listed = f"{', '.join(groups[:_SHOWN])}{more}"
+    return f"{name}: {len(source):,} images of {len(groups)} groups ({listed}), {share}"
+
+
+def write_splits(splits: Mapping[str, Source], path: Path) -> None:
+    """Writes which image is in which split, and in which group, as columns of annotations.csv.
+
+    Nothing is written for images without names, which are drawn.
+    """
+    names = {split: _inner(source, "names") for split, source in splits.items()}
+    if not all(names.values()):
+        return
+    with open(path, "w", newline="", encoding="utf-8", errors="backslashreplace") as file:
+        writer = csv.writer(file, lineterminator="\n")
+        writer.writerow(["image", "split", "group"])
+        for split, source in splits.items():
+            groups = _inner(source, "groups") or [""] * len(source)
+            writer.writerows(zip(names[split], [split] * len(source), groups))
 
 
 def make_folder(path: str | Path) -> Path:
@@ -96,6 +120,13 @@ def _at_random(config: DictConfig) -> bool:
     undeclared = any(entry.get("annotated") == "present" for entry in entries)
     missing = config.get("missing") or {}
     return not undeclared and missing.get("declared", True)
+
+
+def _inner(source: Any, attribute: str) -> list[str]:
+    """The attribute of a source, or of the one that it hides annotations of; [] without one."""
+    while not hasattr(source, attribute) and hasattr(source, "source"):
+        source = source.source
+    return getattr(source, attribute, [])
 
 
 def _hides(rate: Any) -> bool:

@@ -66,6 +66,7 @@ def run(config: DictConfig) -> float | None:
         check_loss(model.loss, splits["train"].labels, surveys["train"].counts)
     callbacks, kept = _callbacks(config, model.loss, splits["train"])
     splits["train"].labels.to_json(folder / "labels.json")
+    sources.write_splits(splits, folder / "splits.csv")
     _write(folder / "coverage.json", {k: found.counts.to_dict() for k, found in surveys.items()})
     OmegaConf.save(config, folder / "config.yaml", resolve=True)  # from here on it is a run
     try:
@@ -199,6 +200,8 @@ def _survey(splits: dict[str, Source], config: DictConfig) -> dict[str, sources.
     for name in ("train", "val"):
         surveys[name] = sources.survey(splits[name], config)
         log.info(sources.describe(name, splits[name], surveys[name].counts))
+    if "test" in splits:
+        log.info("test: %d images, left alone: training scores val only", len(splits["test"]))
     evidence.check_classes(splits["train"].labels, surveys["train"].counts)
     evidence.check_evidence(splits["val"].labels, surveys["val"].counts)
     return surveys

@@ -15,7 +15,7 @@ ROOT = Path(segkit.__file__).parent
 LAYERS = [
     {"coarse", "contract", "palette"},
     {"labels"},
-    {"targets", "erasing", "config", "tables", "environment", "parallel"},
+    {"targets", "erasing", "config", "tables", "environment", "explaining", "parallel"},
     {"class_counts"},
     {"evidence"},
     {"data", "synthetic", "models", "losses", "metrics", "class_weights", "callbacks", "report"},

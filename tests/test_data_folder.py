@@ -243,3 +243,34 @@ def test_real_data_sets(real_data, name, classes, ignore_index, counts):
     sample = found["train"][0]
     assert sample.image.shape == (64, 64, 3) and sample.image.std() > 10
     assert len(np.unique(sample.mask)) > 1
+
+
+def test_a_cache_knows_what_the_ids_mean(tmp_path):
+    """Cropped, both label spaces have an ignore index; only in one may files hold it."""
+    root = folder_data.make(tmp_path / "data", "ab")
+    for stem in "ab":
+        folder_data.add(root / "train", stem, ids=np.full((4, 6), 255, np.uint8))
+    options = {"fit": "crop", "cache": "disk", "cache_folder": str(tmp_path / "cache")}
+    assert len(splits(root, **options)["train"]) == 2
+    folder_data.classes(root, ignore_index=None)
+    with pytest.raises(BadData, match="Received also: 255"):
+        splits(root, **options)
+
+
+@pytest.mark.parametrize("cache", ["none", "memory", "disk"])
+def test_a_file_that_is_replaced_is_read_anew(tmp_path, cache):
+    root = folder_data.make(tmp_path / "data", "ab")
+    options = {"cache": cache, "cache_folder": str(tmp_path / "cache"), "size": None}
+    train = splits(root, **options)["train"]
+    folder_data.add(root / "train", "a", folder_data.image(99))
+    np.testing.assert_array_equal(train[0].image, folder_data.image(99))
+    np.testing.assert_array_equal(splits(root, **options)["train"][0].image, folder_data.image(99))
+
+
+@pytest.mark.parametrize("cache", ["none", "memory", "disk"])
+def test_nobody_writes_into_a_sample(tmp_path, cache):
+    options = {"cache": cache, "cache_folder": str(tmp_path / "cache")}
+    sample = splits(folder_data.make(tmp_path / "data"), **options)["train"][0]
+    for array in (sample.image, sample.mask):
+        with pytest.raises(ValueError, match="read-only"):
+            array[0] = 0

@@ -38,7 +38,7 @@ def two(root, a=None):
         ({"annotated": ["cel"]}, "a: annotated may say .*Received: 'cel'"),
         ({"annotated": "manifest"}, "a: annotated='manifest' needs .*annotations.csv"),
         ({"fit": "squeeze"}, "a: fit must be one of resize, crop"),
-        ({"limit": 0}, "a: limit must be at least 1"),
+        ({"limit": 0}, "a: data.limit must be a whole number from 1 on"),
     ],
 )
 def test_mistakes_in_an_entry(root, entry, words):

@@ -422,3 +422,27 @@ def test_patches_come_before_the_augmentation():
     assert dataset.element_spec[0].shape.as_list() == [None, 4, 5, 3]
     arrays(dataset)
     assert set(steps_seen) == {(4, 5, 3)}
+
+
+def test_bytes_and_floats_share_a_batch():
+    """Files of 8 and of 16 bits in one folder: all become [0, 1]."""
+
+    class Mixed(Made):
+        def __getitem__(self, index):
+            sample = super().__getitem__(index)
+            if index % 2:
+                return sample
+            return sample._replace(image=(sample.image / 255).astype("float32"))
+
+    for (mixed, _), (plain, _) in zip(batches(Mixed(), 3), batches(Made(), 3)):
+        np.testing.assert_allclose(mixed, plain, atol=1e-7)
+
+
+def test_other_types_are_named():
+    class Wide(Made):
+        def __getitem__(self, index):
+            sample = super().__getitem__(index)
+            return sample._replace(image=sample.image.astype("uint16")) if index == 4 else sample
+
+    with pytest.raises(tf.errors.OpError, match="uint8, or float32 in .*Received: .*uint16"):
+        list(batches(Wide(), 3))

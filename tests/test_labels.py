@@ -126,3 +126,17 @@ def test_planes_cannot_be_ignored_by_what_they_say(ignore_index):
         ValueError, match=f"absent and there. Received: ignore_index={ignore_index}"
     ):
         LabelSpace(["cell"], background=None, ignore_index=ignore_index, exclusive=False)
+
+
+@pytest.mark.parametrize(
+    "key, meant",
+    [("pallete", "palette"), ("ignore", "ignore_index"), ("Background", "background")],
+)
+def test_misspelt_keys_are_not_passed_over(key, meant):
+    with pytest.raises(ValueError, match=f"unknown key '{key}'. Did you mean '{meant}'"):
+        LabelSpace.from_dict({"names": ["a", "b"], key: None})
+
+
+def test_keys_of_other_tools_are():
+    extra = {"name": "set", "num_classes": 2, "ignore_name": "void", "source_ids": [3, 4]}
+    assert LabelSpace.from_dict({"names": ["a", "b"], "background": 0, **extra}).num_classes == 2

@@ -172,3 +172,28 @@ def test_without_a_background_there_is_nothing_to_forgive(caplog):
     space = LabelSpace(["a", "b", "c"], background=None)
     preflight.check_gates(losses.GatedCrossEntropy(), space, annotated_in(0.25))
     assert not caplog.records
+
+
+class Sized:
+    """Two images; the second one has the given size."""
+
+    names = ["a", "b"]
+
+    def __init__(self, size):
+        self.sizes = [(4, 6), size]
+
+
+class Around:
+    """A source around another one."""
+
+    def __init__(self, source):
+        self.source = source
+
+
+def test_images_of_one_size_are_needed():
+    evidence.require_one_size("val", Around(Sized((4, 6))))
+    evidence.require_one_size("val", Around(object()))  # which does not know
+    with pytest.raises(
+        ValueError, match="of val must have one size.*a with 4x6 and b with 5x6.*pat"
+    ):
+        evidence.require_one_size("val", Around(Sized((5, 6))))

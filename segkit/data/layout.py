@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import os
-from pathlib import Path
-from typing import Iterable, Mapping, NamedTuple
+from typing import Mapping, NamedTuple
 
-from segkit.data.places import Place, composed, is_local, named
+from segkit.data.class_folders import class_files
+from segkit.data.listing import by_stem, common_ending, content, entries, few
+from segkit.data.places import Place
 from segkit.data.problems import Problem
 from segkit.data.readers import IMAGE_SUFFIXES, MASK_SUFFIXES
 from segkit.labels import LabelSpace
 
 SPLITS = ("train", "val", "test")
 _LOOK_LIKE_SPLITS = (*SPLITS, "dev", "eval")  # valid/, Train/, testing/: not to be passed over
-_SYSTEM_FILES = ("thumbs.db", "desktop.ini")  # hidden files (.DS_Store) are left alone anyway
 
 
 class Pair(NamedTuple):
@@ -31,15 +30,6 @@ class Pair(NamedTuple):
     mask: Place | Mapping[str, Place]
     truth: Place | None = None
     split: str = ""
-
-
-class Entry(NamedTuple):
-    """What lies in a folder."""
-
-    name: str
-    path: Place
-    is_folder: bool
-    is_link: bool
 
 
 def find_splits(root: Place) -> dict[str, Place]:
@@ -68,9 +58,22 @@ def find_splits(root: Place) -> dict[str, Place]:
     if not splits and "images" not in folders:
         raise FileNotFoundError(
             f"{root} holds no data set: expected train/ (val/, test/) with images/ and masks/ "
-            f"inside, or images/ and masks/ themselves. Received: {_content(root)}."
+            f"inside, or images/ and masks/ themselves. Received: {content(root)}."
         )
     return splits or {"": root}
+
+
+def count_images(root: Place) -> int:
+    """The number of images of a folder data set, whether they can be used or not.
+
+    Args:
+        root: the data set's folder; 0 if it is none.
+    """
+    try:
+        folders = find_splits(root).values()
+        return sum(len(by_stem(path / "images", IMAGE_SUFFIXES, [])) for path in folders)
+    except (OSError, ValueError):
+        return 0
 
 
 def find_pairs(
@@ -88,117 +91,54 @@ def find_pairs(
         labels: the classes that folders or files may be named after.
         problems: receives what is wrong.
     """
-    images = _by_stem(directory / "images", IMAGE_SUFFIXES, problems)
+    images = by_stem(directory / "images", IMAGE_SUFFIXES, problems)
     folder = directory / "masks"
     inside = entries(folder) if folder.is_dir() else []
     if any(entry.is_folder for entry in inside):
-        masks = _class_files(folder, inside, images, labels, problems)
+        known = len(problems)
+        masks = class_files(folder, inside, images, labels, problems)
         _name_lonely(masks, images, "mask", "image", directory, problems)
+        said = len(problems) > known  # and then the files of an image may be what cannot be used
         for stem in images.keys() - masks.keys():
-            text = f"{images[stem]} has no file in {folder}: nothing counts as annotated in it."
-            problems.append(Problem("image without mask", str(images[stem]), text, fatal=False))
             masks[stem] = {}
+            if not said:
+                text = f"{images[stem]} has no file in {folder}: nothing counts as annotated in it."
+                problem = Problem("image without mask", str(images[stem]), text, fatal=False)
+                problems.append(problem)
     else:
-        masks = _by_stem(folder, MASK_SUFFIXES, problems)
+        masks = by_stem(folder, MASK_SUFFIXES, problems)
+        masks = _without_endings(masks, images, folder, problems)
         _name_lonely(masks, images, "mask", "image", directory, problems)
         _name_lonely(images, masks, "image", "mask", directory, problems)
     truths: Mapping[str, Place] = {}
     if (directory / "truth").is_dir():
-        truths = _by_stem(directory / "truth", MASK_SUFFIXES, problems)
+        truths = by_stem(directory / "truth", MASK_SUFFIXES, problems)
         _name_lonely(truths, images, "truth", "image", directory, problems)
     both = sorted(images.keys() & masks.keys())
     return [Pair(s, images[s], masks[s], truths.get(s), split) for s in both]
 
 
-def entries(folder: Place) -> list[Entry]:
-    """What lies in a folder, without hidden files and those of file managers; by name."""
-    found = []
-    if is_local(folder):
-        with named(folder), os.scandir(folder) as listed:
-            found = [Entry(e.name, Path(e.path), e.is_dir(), e.is_symlink()) for e in listed]
-    else:  # one request, where asking each entry what it is would be one apiece
-        for item in folder.fs.ls(folder.path, detail=True, refresh=True):
-            name = item["name"].rstrip("/").rpartition("/")[2]
-            if name and item["name"].rstrip("/") != folder.path.rstrip("/"):
-                found.append(Entry(name, folder / name, item["type"] == "directory", False))
-    kept = [e for e in found if not e.name.startswith(".") and e.name.lower() not in _SYSTEM_FILES]
-    return sorted(kept)
-
-
-def few(names: Iterable[str], most: int = 5) -> str:
-    """The first names in alphabetical order, and how many more there are."""
-    names = sorted(names)
-    more = f" and {len(names) - most} more" if len(names) > most else ""
-    return ", ".join(names[:most]) + more
-
-
-def _by_stem(folder: Place, suffixes: tuple[str, ...], problems: list[Problem]) -> dict[str, Place]:
-    """{stem: file} of a folder that holds nothing else."""
-    if not folder.is_dir():
+def _without_endings(
+    masks: dict[str, Place], images: Mapping[str, Place], folder: Place, problems: list[Problem]
+) -> dict[str, Place]:
+    """The masks by the stem of their images, where one of the two has an ending, which is said."""
+    if masks.keys() & images.keys():
+        return masks
+    ending = common_ending(masks, images)
+    if ending:
+        what, there, other = "masks", folder, "images"
+        masks = {stem.removesuffix(ending): path for stem, path in masks.items()}
+    else:
+        ending = common_ending(images, masks)
+        what, there, other = "images", folder.parent / "images", "masks"
+        masks = {stem + ending: path for stem, path in masks.items()} if ending else masks
+    if ending:
         text = (
-            f"There is no folder {folder}. A data set keeps images/ and masks/ side by side, with "
-            f"equal stems. Received: {_content(folder.parent)}."
+            f"The {what} in {there} end in {ending!r}: rename them to the stems of the {other}, "
+            f"by cutting it off. Stems must be equal: images/case_001.jpg, masks/case_001.png."
         )
-        problems.append(Problem("no folder", str(folder), text))
-        return {}
-    found: dict[str, Place] = {}
-    others = []
-    inside = entries(folder)
-    for entry in inside:
-        stem, suffix = os.path.splitext(entry.name)
-        stem = composed(stem)
-        if suffix.lower() not in suffixes or entry.is_folder:
-            others.append(entry.name)
-        elif stem in found:
-            twice = " and ".join(sorted((found[stem].name, entry.name)))
-            text = f"{folder} holds the stem {stem!r} twice: {twice}. Remove or rename one of them."
-            problems.append(Problem("stem twice", str(entry.path), text))
-        else:
-            found[stem] = entry.path
-    if others:
-        text = (
-            f"{folder} may hold only {', '.join(suffixes)} files. Received: {few(others)}. "
-            "Convert them, or move them elsewhere."
-        )
-        problems.append(Problem("other files", str(folder), text))
-    if not inside:
-        text = f"{folder} is empty: expected {', '.join(suffixes)} files."
-        problems.append(Problem("empty folder", str(folder), text))
-    return found
-
-
-def _class_files(
-    folder: Place,
-    inside: list[Entry],
-    images: Mapping[str, Place],
-    labels: LabelSpace,
-    problems: list[Problem],
-) -> dict[str, dict[str, Place]]:
-    """{stem: {class name: file}} of a folder `masks/` with folders inside."""
-    names = [composed(entry.name) for entry in inside if entry.is_folder]
-    classes = {composed(labels.names[c]): labels.names[c] for c in labels.foreground}
-    by_class = set(names) <= set(classes)
-    stray = [] if by_class else [name for name in names if name not in images]
-    stray += [entry.name for entry in inside if not entry.is_folder]
-    if stray:
-        text = (
-            f"{folder} holds one folder a class ({', '.join(classes)}), or one an image, and "
-            f"nothing else. Received also: {few(stray)}. Rename them, or move them elsewhere."
-        )
-        problems.append(Problem("other files", str(folder), text))
-    found: dict[str, dict[str, Place]] = {}
-    for entry in inside:
-        if composed(entry.name) in stray:
-            continue
-        for stem, path in _by_stem(entry.path, MASK_SUFFIXES, problems).items():
-            outer = composed(entry.name)
-            image, name = (stem, outer) if by_class else (outer, stem)
-            if name in classes:
-                found.setdefault(image, {})[classes[name]] = path
-                continue
-            text = f"{path} must be named after a class: {', '.join(classes)}. Rename or remove it."
-            problems.append(Problem("unknown class", str(path), text))
-    return found
+        problems.append(Problem("stems that differ", str(there), text))
+    return masks
 
 
 def _name_lonely(
@@ -219,8 +159,3 @@ def _name_lonely(
             f"Add it, or remove the {what}."
         ).replace("an mask", "a mask")
         problems.append(Problem(f"{what} without {partner}", str(path), text))
-
-
-def _content(folder: Place) -> str:
-    names = [entry.name for entry in entries(folder)] if folder.is_dir() else []
-    return few(names) if names else "nothing"

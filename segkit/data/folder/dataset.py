@@ -7,6 +7,7 @@ from typing import Any, Mapping, NamedTuple, Sequence
 
 import numpy as np
 
+from segkit.contract import whole_number
 from segkit.data import splitting
 from segkit.data.cache import open_cache
 from segkit.data.folder.declarations import annotated_table, contradictions, trust
@@ -77,7 +78,7 @@ def examine(
     Raises:
         ValueError: on arguments that are out of range. What is wrong with the data does not raise.
     """
-    options = _options(annotated, split, limit)
+    options = _options(annotated, split, limit, seed, follow_links)
     root = place(root)
     problems: list[Problem] = []
     empty = DataSet(root, None, None, [], {}, *(np.zeros(0),) * 2, [], [], problems)
@@ -145,19 +146,31 @@ def _in_splits(
     return found._replace(splits=splits, groups=groups)
 
 
-def _options(annotated: str, split: Mapping[str, Any] | None, limit: int | None) -> dict[str, Any]:
+def _options(
+    annotated: str,
+    split: Mapping[str, Any] | None,
+    limit: int | None,
+    seed: int,
+    follow_links: bool,
+) -> dict[str, Any]:
     if annotated not in POLICIES:
         raise ValueError(
             f"annotated must be one of {', '.join(POLICIES)}. Received: {annotated!r}."
         )
-    if limit is not None and limit < 1:
-        raise ValueError(f"limit must be at least 1 image, or None. Received: {limit!r}.")
+    whole_number("data.seed", seed)
+    if limit is not None:
+        whole_number("data.limit", limit, 1)
     odd = [str(key) for key in split or {} if key not in SPLIT_OPTIONS]
     if odd or not isinstance(split, (Mapping, type(None))):
         raise ValueError(
             f"split may have the keys {', '.join(SPLIT_OPTIONS)}. Received: {split!r}."
         )
-    return SPLIT_OPTIONS | dict(split or {})
+    options = SPLIT_OPTIONS | dict(split or {})
+    flags = {"data.follow_links": follow_links, "data.split.stratify": options["stratify"]}
+    for name, value in flags.items():
+        if not isinstance(value, bool):  # YAML's no and off would count as true
+            raise ValueError(f"{name} must be true or false. Received: {value!r}.")
+    return options
 
 
 def _described(

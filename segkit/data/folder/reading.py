@@ -99,8 +99,9 @@ class Reader:
         """The image of a pair: uint8 or float32 in [0, 1], (H, W, K); read-only."""
         if isinstance(self.cache, NoCache):
             return frozen([self._image(pair)])[0]
-        key = content_key(self._image_way, self.key(pair.image))
-        return self.cache.get(key, lambda: (self._image(pair),))[0]
+        files = {pair.image: self.key(pair.image)}
+        key = content_key(self._image_way, *files.values())
+        return self.cache.get(key, lambda: _unchanged(files, (self._image(pair),)))[0]
 
     def mask(self, pair: Pair) -> Mask:
         """The mask of a pair; read-only."""
@@ -114,10 +115,11 @@ class Reader:
         if isinstance(self.cache, NoCache):
             return Mask(*frozen(self._ids(pair, files)))
         listed = files.items() if isinstance(files, Mapping) else [("", files)]
-        keys = [part for name, path in sorted(listed) for part in (name, self.key(path))]
+        keys = {path: self.key(path) for path in (pair.image, *(path for _, path in listed))}
+        named = [part for name, path in sorted(listed) for part in (name, keys[path])]
         # The image stands for its size, which the mask must have.
-        key = content_key(self._mask_way, self.key(pair.image), *keys)
-        return Mask(*self.cache.get(key, lambda: self._ids(pair, files)))
+        key = content_key(self._mask_way, keys[pair.image], *named)
+        return Mask(*self.cache.get(key, lambda: _unchanged(keys, self._ids(pair, files))))
 
     def _image(self, pair: Pair) -> np.ndarray:
         image = to_unit(read_image(pair.image, self.channels), self.value_range, pair.image)
@@ -163,6 +165,17 @@ class Reader:
             return counts[np.flatnonzero(self._known)].astype("int64")
         planes = (mask == 1).sum((0, 1)), (mask == self.stored.ignore_index).any(-1).sum()
         return np.append(*planes).astype("int64")
+
+
+def _unchanged(keys: Mapping[Place, str], made: tuple[np.ndarray, ...]) -> tuple[np.ndarray, ...]:
+    """What was made of files, if they are still those that the keys stand for.
+
+    A cache would hand out the content of a new file for the old one, in this run and all others.
+    """
+    for path, key in keys.items():
+        if file_key(path) != key:
+            raise ValueError(f"{path} was replaced while it was read. Start again.")
+    return made
 
 
 def _stamp(path: Place) -> Any:

@@ -35,6 +35,7 @@ class Folder:
         present: bool (N, C), the classes that each mask shows at its full size, if it is known.
         keys: a hash of the content of each image file, if it is known.
         sizes: (H, W) of each sample, if they are known.
+        groups: what each image is not parted from, if it is known.
 
     Raises:
         ValueError: if these differ in number.
@@ -49,6 +50,7 @@ class Folder:
         present: np.ndarray | None = None,
         keys: Sequence[str] = (),
         sizes: Sequence[tuple[int, int]] = (),
+        groups: Sequence[str] = (),
     ):
         shape = len(pairs), reader.labels.num_classes
         self.annotated = np.array(annotated, bool).reshape(-1, shape[1])
@@ -60,6 +62,7 @@ class Folder:
         self.labels, self.reader, self.pairs = reader.labels, reader, list(pairs)
         self.weights = np.ones(len(pairs)) if weights is None else np.asarray(weights, "float64")
         self.present, self.keys, self.sizes = present, list(keys), list(sizes)
+        self.groups = list(groups)
         if self.labels.background is not None:
             self.annotated[:, self.labels.background] = True
 
@@ -170,6 +173,7 @@ def _folder(found: DataSet, indices: Sequence[int]) -> Folder:
         np.array([found.facts[i].present for i in indices], bool),
         [found.facts[i].image_key for i in indices],
         [found.reader.size or found.facts[i].size for i in indices],
+        [found.groups[i] for i in indices],
     )
 
 

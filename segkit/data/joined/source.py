@@ -75,6 +75,11 @@ class Joined:
         return np.concatenate([part.weights for part in self._parts])
 
     @property
+    def groups(self) -> list[str]:
+        """What each image is not parted from, "DATA SET/GROUP"."""
+        return [f"{o}/{g}" for o, part in zip(self.origins, self._parts) for g in part.groups]
+
+    @property
     def sizes(self) -> list[tuple[int, int]]:
         """(H, W) of each sample."""
         return [size for part in self._parts for size in part.sizes]
