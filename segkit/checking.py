@@ -17,11 +17,13 @@ from segkit.config import build
 from segkit.contract import whole_number
 from segkit.data.checks.balance import imbalance
 from segkit.data.checks.coverage import coverage
+from segkit.data.checks.sequences import drawn_apart
 from segkit.data.checks.specimens import Specimen, specimen, specimens
 from segkit.data.checks.suspicions import suspicions
 from segkit.data.fitting import height_and_width
 from segkit.data.folder.dataset import DataSet
 from segkit.data.joined.entries import OPTIONS, configured
+from segkit.data.places import named, place
 from segkit.data.problems import Problem
 from segkit.labels import LabelSpace
 from segkit.report import check_page
@@ -55,10 +57,12 @@ def run(config: DictConfig) -> dict[str, Any]:
         What check.json holds.
 
     Raises:
-        ValueError: after everything is written, if training would stop or go wrong.
+        ValueError: after everything is written, if training would stop or go wrong; before, if
+            there is no such folder.
     """
     found = check(config)
     log.info(findings.text(found.result))
+    _require_some_folder(found)
     if config.output is not None:
         folder = sources.make_folder(config.output)
         text = json.dumps(found.result, indent=1, ensure_ascii=False)
@@ -69,6 +73,22 @@ def run(config: DictConfig) -> dict[str, Any]:
         raise ValueError(found.result["verdict"])
     log.info(found.result["verdict"])
     return found.result
+
+
+def _require_some_folder(found: Checked) -> None:
+    """Keeps the report of another data set from being overwritten because of a slip in a path."""
+    roots = [data_set["root"] for data_set in found.result["data_sets"]]
+    if found.labels is None and roots and not any(_is_there(root) for root in roots):
+        raise ValueError(f"{found.result['problems'][0]['text']} Nothing was written.")
+
+
+def _is_there(root: str) -> bool:
+    folder = place(root)
+    try:
+        with named(folder):
+            return folder.is_dir()
+    except OSError:
+        return False
 
 
 def check(config: DictConfig) -> Checked:
@@ -91,11 +111,13 @@ def check(config: DictConfig) -> Checked:
     for name, data in sets.items():
         found = [*data.problems, *suspicions(data, entries[name].get("value_range"))]
         found += findings.mixed_sizes(data, entries[name].get("size"))
+        found += drawn_apart(data, entries[name].get("split"))
         origin = f"{name}: " if name else ""
         problems += [problem._replace(text=f"{origin}{problem.text}") for problem in found]
     labels, counts, splits = _counted(options, sets, problems)
     if counts:
-        problems += [*readiness(counts, labels), *imbalance(counts, labels)]
+        behind = any(problem.fatal for problem in problems)
+        problems += [*readiness(counts, labels, behind), *imbalance(counts, labels)]
     if sets:
         each = -(-most // len(sets))
         samples = [s for data in sets.values() for s in specimens(data, problems, each)][:most]
@@ -105,24 +127,41 @@ def check(config: DictConfig) -> Checked:
     return Checked(findings.result(title, sets, counts, problems, samples), labels, samples)
 
 
-def readiness(counts: Mapping[str, ClassCounts], labels: LabelSpace) -> list[Problem]:
-    """What `segkit train` would say of the classes before its first step, as problems."""
-    kind = "class without evidence"
+def readiness(
+    counts: Mapping[str, ClassCounts], labels: LabelSpace, behind: bool = False
+) -> list[Problem]:
+    """What `segkit train` would say of the classes before its first step, as problems.
+
+    Args:
+        counts: of each split.
+        labels: the label space.
+        behind: whether there are errors that these may follow from.
+    """
+    kind, hint = "class without evidence", " Mend the other errors first." if behind else ""
     try:
         evidence.require_exclusive(labels)
     except ValueError as error:
         return [Problem("classes that overlap", "", str(error))]
-    try:
-        evidence.require_images({name: range(c.total_images) for name, c in counts.items()})
-    except ValueError as error:
-        return [Problem("empty split", "", str(error))]
+    images = {name: c.total_images for name, c in counts.items()}
+    if not (images.get("train") and images.get("val")):
+        return [Problem("empty split", "", _empty(images) + hint)]
     with _overheard(evidence.log) as said:
         try:
             evidence.check_classes(labels, counts["train"])
             evidence.check_evidence(labels, counts["val"])
         except ValueError as error:
-            return [Problem("nothing to learn", "", str(error))]
+            return [Problem("nothing to learn", "", str(error) + hint)]
     return [Problem(kind, "", text, fatal=False) for text in said]
+
+
+def _empty(images: Mapping[str, int]) -> str:
+    """What is said of splits, {name: usable images}, that training cannot do with."""
+    numbers = {"train": 0, "val": 0, **images}
+    listed = [f"{name} has {n:,} image{'s' * (n != 1)}" for name, n in numbers.items()]
+    return (
+        "Training needs images in the splits train and val that can be used. Received: "
+        f"{', '.join(listed)}."
+    )
 
 
 def _entries(options: Mapping[str, Any]) -> dict[str, dict[str, Any]]:

@@ -13,10 +13,16 @@ from segkit.data.checks.balance import percent
 from segkit.data.checks.coverage import shares
 from segkit.data.checks.specimens import Specimen
 from segkit.data.folder.dataset import DataSet
+from segkit.data.layout import count_images
 from segkit.data.problems import Problem
 from segkit.report.check_page import grouped
 
 SHOWN = 3  # problems of one kind that the terminal spells out
+_GLOSSARY = (
+    "present, verified absent: images that somebody searched for the class, and that show it or "
+    "do not.\nunknown: images in which nobody looked for it.\nshare: of the judged pixels in the "
+    "images where somebody looked for the class."
+)
 
 
 def result(
@@ -35,7 +41,8 @@ def result(
         problems: all of them.
         samples: what the page shows.
     """
-    fatal = sum(problem.fatal for problem in problems)
+    kinds = [problem.kind for problem in problems if problem.fatal]
+    fatal = len(kinds)
     splits = {
         split: _with_shares(found.to_dict(), shares(found)) for split, found in counts.items()
     }
@@ -43,10 +50,11 @@ def result(
     images = on_disk if sets else sum(found.total_images for found in counts.values())
     return {
         "name": name,
-        "verdict": _verdict(fatal, len(problems) - fatal, bool(sets)),
+        "verdict": _verdict(kinds, len(problems) - fatal, bool(sets)),
         "errors": fatal,
         "warnings": len(problems) - fatal,
         "images": images,
+        "images_found": max(images, sum(count_images(data.root) for data in sets.values())),
         "problems": [problem._asdict() for problem in problems],
         "splits": splits,
         "data_sets": [_files(key or name, data) for key, data in sets.items()],
@@ -57,6 +65,7 @@ def result(
 def text(found: Mapping[str, Any]) -> str:
     """A `result` for the terminal: a table a split, and the first problems of each kind."""
     parts = [_table(split, entry) for split, entry in found["splits"].items()]
+    parts += [_GLOSSARY] if parts else []
     for group in grouped(found["problems"], SHOWN):
         times = f" ({group['count']:,} times)" if group["count"] > 1 else ""
         lines = [f"{'ERROR' if group['fatal'] else 'warning'}: {group['kind']}{times}"]
@@ -84,10 +93,14 @@ def mixed_sizes(data: DataSet, size: Any) -> list[Problem]:
     ]
 
 
-def _verdict(fatal: int, mild: int, on_disk: bool) -> str:
+def _verdict(fatal: Sequence[str], mild: int, on_disk: bool) -> str:
+    """In a sentence; `fatal` holds the kind of each error."""
     drawn = "" if on_disk else " These data are drawn, so there is nothing on disk to check."
     if fatal:
-        errors = f"{fatal:,} error{'s' if fatal > 1 else ''}"
+        number, kinds = len(fatal), len(set(fatal))
+        errors = f"{number:,} error{'s' if number > 1 else ''}"
+        if number > kinds:
+            errors += f" of {kinds} kind{'s' if kinds > 1 else ''}"
         return f"Training would stop or go wrong: {errors} to mend first.{drawn}"
     if mild:
         return f"Training can begin. {mild:,} warning{'s' if mild > 1 else ''} to look at.{drawn}"

@@ -123,8 +123,8 @@ def _at_random(config: DictConfig) -> bool:
 
 
 def _inner(source: Any, attribute: str) -> list[str]:
-    """The attribute of a source, or of the one that it hides annotations of; [] without one."""
-    while not hasattr(source, attribute) and hasattr(source, "source"):
+    """The attribute of a source, or of the one whose annotations it hides; [] without one."""
+    while hasattr(source, "source"):
         source = source.source
     return getattr(source, attribute, [])
 

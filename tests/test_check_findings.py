@@ -240,6 +240,7 @@ def test_rare_classes_are_named_with_a_way_out():
     ((kind, text),) = balance_of([EVEN] * 3 + [{0: 50, 1: 50}] * 17, [{0: 50, 1: 45, 2: 5}])
     assert kind == "rare class"
     assert text.startswith("nucleus is in 3 of 20 training images, 3 % of the pixels")
+    assert "data.size=null patches=centred" in text
     assert "class_weights=median_frequency" in text
 
 
@@ -253,6 +254,7 @@ def test_a_thin_class_is_rare_however_many_images_show_it():
 def test_a_shift_between_the_splits():
     ((kind, text),) = balance_of([EVEN] * 10, [{0: 65, 1: 30, 2: 5}] * 10)
     assert kind == "shift between splits"
+    assert text.endswith("data.split.by=drawn and, for videos or patients, data.split.group.")
     assert text.startswith("nucleus covers 20 % of the pixels in train and 5 % in val, 4.0 times")
     assert balance_of([EVEN] * 10, [{0: 60, 1: 30, 2: 10}] * 10) == []
 

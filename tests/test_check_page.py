@@ -28,6 +28,7 @@ def result(problems=()):
         "errors": sum(p["fatal"] for p in problems),
         "warnings": sum(not p["fatal"] for p in problems),
         "images": 4,
+        "images_found": 6,
         "problems": list(problems),
         "splits": {"train": {"images": 4, "classes": rows}},
         "data_sets": [
@@ -96,6 +97,31 @@ def test_problems_are_text_in_groups(page):
     assert "<script>x" not in text and "&lt;script&gt;x&lt;/script&gt; 0" in text
     assert "Bad &lt;i&gt;file&lt;/i&gt;, 12 times" in text and "And 2 more" in text
     assert text.index(">Error<") < text.index(">Warning<")
+    assert "<dd>4 of 6 usable</dd>" in text
+
+
+def problem(kind, path, text, fatal=True):
+    return {"kind": kind, "path": path, "text": text, "fatal": fatal}
+
+
+def test_what_differs_in_the_file_alone_is_said_once():
+    alike = [problem("odd", f"m/{n}.png", f"m/{n}.png shows cell. Look.") for n in range(6)]
+    other = problem("odd", "m/9.png", "m/9.png shows nucleus. Look.")
+    (group,) = check_page.grouped([*alike[:3], other, *alike[3:]], 2)
+    assert group["texts"] == ["m/0.png shows cell. Look. Likewise m/1.png, m/2.png and 3 more."] + [
+        other["text"]
+    ]
+    assert (group["count"], group["more"]) == (7, 0)
+    (group,) = check_page.grouped([*alike, other], 1)
+    assert (len(group["texts"]), group["more"]) == (1, 1)
+    (group,) = check_page.grouped([problem("odd", "", "Nothing.")] * 2, 3)
+    assert group["texts"] == ["Nothing."] * 2
+
+
+def test_causes_go_before_what_follows_from_them():
+    kinds = ["empty split", "image that cannot be used", "splits", "leak"]
+    found = check_page.grouped([problem(kind, "", kind) for kind in kinds], 3)
+    assert [group["kind"] for group in found] == [kinds[1], kinds[3], kinds[0], kinds[2]]
 
 
 @pytest.mark.parametrize("width", [1200, 390])

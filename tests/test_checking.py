@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import shutil
 
 import folder_data
@@ -12,6 +13,7 @@ from PIL import Image
 from segkit import checking
 from segkit.cli import main
 from segkit.config import compose
+from segkit.data.folder.dataset import examine
 
 SIZE = (12, 16)
 
@@ -156,6 +158,57 @@ def test_several_damages_are_named_at_once(healthy):
     assert kinds.count("image that cannot be used") == 5 and len(kinds) == 7
 
 
+def frames(root, stems):
+    """A data set without split folders."""
+    folder_data.classes(root)
+    for n, stem in enumerate(stems):
+        folder_data.add(root, stem, folder_data.image(n, SIZE), folder_data.mask(n, SIZE))
+    return root
+
+
+SEQUENCES = {
+    "video": "seq{}_{:04d}",
+    "digits first": "000{}TP_{:06d}",
+    "patient": "patient0{}-slice{}",
+}
+
+
+@pytest.mark.parametrize("form", SEQUENCES.values(), ids=SEQUENCES)
+def test_frames_drawn_apart_are_kept_together_as_proposed(tmp_path, form):
+    root = frames(tmp_path, [form.format(s, n) for s in range(1, 4) for n in range(6)] + ["extra"])
+    ((_, _, text),) = [p for p in problems(root) if p[0] == "frames drawn apart"]
+    assert "look like frames of 3 sequences (" in text and "land in train and val" in text
+    proposed = re.search("'(data.split.group=.*)'", text)[1]
+    assert "frames drawn apart" not in {kind for kind, _, _ in problems(root, proposed)}
+    names = [pair.name for pair in examine(root).pairs]
+    pattern = compose("check", [proposed, "data.root=x"]).data.split.group
+    groups = [re.search(pattern, name)[1] for name in names]
+    assert len(set(groups)) == 4 and sorted(map(groups.count, set(groups))) == [1, 6, 6, 6]
+
+
+QUIET = {
+    "one prefix": [f"case_{n}" for n in range(20)],
+    "few frames": [f"p{s}_{n}" for s in range(8) for n in range(3)],
+    "numbers": [f"{n:04d}" for n in range(20)],
+}
+
+
+@pytest.mark.parametrize("stems", QUIET.values(), ids=QUIET)
+def test_other_stems_are_no_frames(tmp_path, stems):
+    assert "frames drawn apart" not in {kind for kind, _, _ in problems(frames(tmp_path, stems))}
+
+
+def test_frames_are_left_to_those_who_said_where_they_go(tmp_path, healthy):
+    root = frames(tmp_path / "f", [f"seq{s}_{n}" for s in range(3) for n in range(6)])
+    kinds = [kind for kind, _, _ in problems(healthy)]
+    assert "frames drawn apart" not in kinds  # train0, val0: folders
+    (root / "annotations.csv").write_text("image,group\nseq0_1,a\n")
+    assert "frames drawn apart" not in [kind for kind, _, _ in problems(root)]
+    (root / "annotations.csv").write_text("image,weight\nseq0_1,1\n")
+    assert "frames drawn apart" in [kind for kind, _, _ in problems(root)]
+    assert "frames drawn apart" not in [k for k, _, _ in problems(root, "data.split.val=0")]
+
+
 MILD = {
     "duplicate": (
         lambda r: [
@@ -205,6 +258,7 @@ def test_the_command_writes_a_page_and_json(healthy, tmp_path, capfd, hydra_off)
     output = tmp_path / "found"
     assert main(["check", f"data.root={healthy}", f"output={output}"]) == 0
     said = capfd.readouterr()
+    assert "share: of the judged pixels in the images where somebody looked" in said.out
     assert "train: 12 images" in said.out and "nothing looks wrong" in said.out
     assert sorted(path.name for path in output.iterdir()) == ["check.html", "check.json"]
     assert json.loads((output / "check.json").read_text())["images"] == 16
@@ -217,21 +271,36 @@ def test_errors_are_all_in_the_json_and_the_exit_code_is_1(healthy, tmp_path, ca
     assert main(["check", f"data.root={healthy}", f"output={output}"]) == 1
     said = capfd.readouterr()
     assert "ERROR: image that cannot be used (12 times)" in said.out
-    assert "... and 9 more" in said.out
-    assert "segkit check: Training would stop or go wrong: 13 errors to mend first." in said.err
+    assert said.out.count("is cut short") == 1 and " and 8 more." in said.out
+    assert said.out.index("ERROR: image that") < said.out.index("ERROR: empty split")
+    assert "Received: train has 0 images, val has 4 images. Mend the other errors" in said.out
+    words = "segkit check: Training would stop or go wrong: 13 errors of 2 kinds to mend first."
+    assert words in said.err
     assert "Traceback" not in said.err
     found = json.loads((output / "check.json").read_text())
     assert sum(p["kind"] == "image that cannot be used" for p in found["problems"]) == 12
     page = (output / "check.html").read_text()
-    assert page.count("is cut short") == 10 and "And 2 more" in page
+    assert page.count("is cut short") == 1 and "train9.png and 1 more." in page
+    assert "<dd>4 of 16 usable</dd>" in page
 
 
 def test_a_page_is_written_where_nothing_could_be_read(tmp_path):
-    config = compose("check", [f"data.root={tmp_path / 'nowhere'}", f"output={tmp_path / 'o'}"])
+    (tmp_path / "pictures").mkdir()
+    config = compose("check", [f"data.root={tmp_path / 'pictures'}", f"output={tmp_path / 'o'}"])
     with pytest.raises(ValueError, match="1 error to mend first"):
         checking.run(config)
     page = (tmp_path / "o/check.html").read_text()
-    assert "There is no folder" in page and "Nothing could be counted" in page
+    assert "holds no data set" in page and "Nothing could be counted" in page
+
+
+def test_a_slip_in_the_path_overwrites_no_report(healthy, tmp_path):
+    output = tmp_path / "o"
+    checking.run(compose("check", [f"data.root={healthy}", f"output={output}"]))
+    before = {path.name: path.read_bytes() for path in output.iterdir()}
+    config = compose("check", [f"data.root={tmp_path / 'nowhere'}", f"output={output}"])
+    with pytest.raises(ValueError, match="^There is no folder .*nowhere.*Nothing was written"):
+        checking.run(config)
+    assert {path.name: path.read_bytes() for path in output.iterdir()} == before
 
 
 def test_nothing_is_written_on_request(healthy, tmp_path, monkeypatch):

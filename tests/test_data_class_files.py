@@ -88,7 +88,10 @@ WRONG = {
         r"cell/a\.png",
     ),
     "stranger": (lambda m: save(m / "cell/z.png", masks()["cell"]), r"cell/z\.png needs an image"),
-    "folder": (lambda m: (m / "cells").mkdir(), r"one folder a class \(cell, nucleus\).*cells"),
+    "folder": (
+        lambda m: (m / "cells").mkdir(),
+        r"masks/cells must be named after a class: cell, nucleus\. Did you mean 'cell'\? Rename",
+    ),
     "file": (lambda m: save(m / "a.png", masks()["cell"]), r"nothing else\. Received also: a\.png"),
 }
 
@@ -109,5 +112,51 @@ def test_a_file_that_is_no_class_is_named(tmp_path):
     folder_data.classes(tmp_path)
     save(tmp_path / "images/a.png", folder_data.image())
     save(tmp_path / "masks/a/cel.png", masks()["cell"])
-    with pytest.raises(BadData, match=r"a/cel\.png must be named after a class: cell, nucleus"):
+    words = r"a/cel\.png must be named after a class: cell, nucleus\. Did you mean 'cell'\?"
+    with pytest.raises(BadData, match=words):
         splits(tmp_path)
+
+
+@pytest.mark.parametrize("stray, asked", [("Nuclei", "'nucleus'"), ("vessel", None)])
+def test_one_stray_folder_is_one_problem(tmp_path, stray, asked):
+    """The folders of the classes are read, and nothing is said of what only follows."""
+    folder_data.classes(tmp_path)
+    for stem in "abcdef":
+        save(tmp_path / f"images/{stem}.png", folder_data.image(ord(stem)))
+    for stem in "abc":
+        save(tmp_path / f"masks/cell/{stem}.png", masks()["cell"])
+        save(tmp_path / f"masks/{stray}/{stem}.png", masks()["nucleus"])
+    found = examine(tmp_path)
+    (problem,) = found.problems
+    assert problem.path == str(tmp_path / "masks" / stray) and problem.fatal
+    assert ("Did you mean" in problem.text) == bool(asked) and (asked or "cell") in problem.text
+    assert found.annotated[:3].tolist() == [[1, 1, 0]] * 3
+
+
+def test_a_folder_that_is_no_image_is_named(tmp_path):
+    folder_data.classes(tmp_path)
+    for stem in "ab":
+        save(tmp_path / f"images/{stem}.png", folder_data.image(ord(stem)))
+        save(tmp_path / f"masks/{stem}/cell.png", masks()["cell"])
+    save(tmp_path / "masks/z/cell.png", masks()["cell"])
+    (problem,) = examine(tmp_path).problems
+    assert problem.text.startswith(f"{tmp_path}/masks/z must be named after an image, or after a")
+
+
+ENDINGS = {"mask": ("{}", "{}_mask", "masks", "_mask"), "image": ("{}-im", "{}", "images", "-im")}
+
+
+@pytest.mark.parametrize("image, mask, what, ending", ENDINGS.values(), ids=ENDINGS)
+def test_an_ending_of_all_stems_is_one_problem(tmp_path, image, mask, what, ending):
+    folder_data.classes(tmp_path)
+    for stem in "abcdef":
+        save(tmp_path / f"images/{image.format(stem)}.png", folder_data.image(ord(stem)))
+        save(tmp_path / f"masks/{mask.format(stem)}.png", masks()["cell"] // 255)
+    found = examine(tmp_path)
+    (problem,) = found.problems
+    assert problem.fatal and problem.path == str(tmp_path / what)
+    assert f"The {what} in {tmp_path / what} end in {ending!r}: rename them" in problem.text
+    assert len(found.pairs) == 6
+    (tmp_path / f"masks/{mask.format('f')}.png").unlink()
+    kinds = [problem.kind for problem in examine(tmp_path).problems]
+    assert kinds == ["stems that differ", "image without mask"]

@@ -211,6 +211,20 @@ def test_a_column_that_is_likely_misspelt_is_mentioned(tmp_path, column):
     assert f"the column '{column}' is left alone. Is '" in problem.text
 
 
+@pytest.mark.parametrize("column", ["patient", "Patient_ID", "videos", "series", "study id"])
+def test_a_column_that_groups_is_asked_about(tmp_path, column):
+    (problem,) = read(tmp_path, f"image,annotated,{column}\ntrain/a,*,1\n").problems
+    assert not problem.fatal
+    assert f"the column '{column}' is left alone. Is 'group' meant?" in problem.text
+    assert not read(tmp_path, f"image,{column},group\ntrain/a,1,2\n").problems
+    (problem,) = read(tmp_path, f"image,{column}\ntrain/a,1\n").problems
+    assert problem.fatal and f"{column}'. '{column}': Is 'group' meant?" in problem.text
+
+
+def test_other_columns_are_nobodys_business(tmp_path):
+    assert not read(tmp_path, "image,annotated,scanner,weight_kg\ntrain/a,*,1,2\n").problems
+
+
 def test_a_file_that_may_not_be_read_is_named(tmp_path, monkeypatch):
     def refuse(path):
         raise PermissionError(f"No permission to read {path}.")

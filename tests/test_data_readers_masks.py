@@ -118,13 +118,44 @@ def test_a_stray_colour_is_named(tmp_path):
     words = (
         r"a\.png may hold only the colours of the palette. Received also: \(250, 3, 0\) in 2 "
         r"pixels \(nearest: 'cell' \(255, 0, 0\)\); \(8, 9, 9\) in 1 pixels \(nearest: 'ignored "
-        r"pixels' \(9, 9, 9\)\)\. Correct.*ignore_color.*JPEG"
+        r"pixels' \(9, 9, 9\)\)\. Correct.*JPEG"
     )
     with pytest.raises(ValueError, match=words):
         read_mask(path, LABELS)
     many = write(tmp_path / "b.png", stained(*([9, 9, c] for c in range(20, 25))))
     with pytest.raises(ValueError, match=r"b\.png.*; and 2 colours more"):
         read_mask(many, LABELS)
+
+
+@pytest.mark.parametrize("index, more", [(255, ""), (None, ' and "ignore_index": 255')])
+@pytest.mark.parametrize("color", [(0, 0, 0), (255, 255, 255)])
+def test_black_or_white_may_be_what_nobody_judged(tmp_path, color, index, more):
+    palette = [[200, 120, 0], [255, 0, 0], [0, 128, 255]]
+    labels = LabelSpace(NAMES, palette=palette, ignore_index=index)
+    colors = np.array([*palette, color], np.uint8)[[[0, 1, 2, 3, 3, 3]]]
+    path = write(tmp_path / "a.png", colors)
+    with pytest.raises(ValueError, match=r"a\.png may hold only the colours of the") as caught:
+        read_mask(path, labels)
+    text = str(caught.value)
+    assert f'judged, add "ignore_color": {list(color)}{more} to classes.json' in text
+    assert "nearest" not in text and "save one channel" not in text
+    path = write(
+        tmp_path / "b.png", colors[:, 3:]
+    )  # no colour of the palette: another one is meant
+    with pytest.raises(ValueError, match="Correct the mask") as caught:
+        read_mask(path, labels)
+    assert "ignore_color" not in str(caught.value)
+
+
+def test_a_rare_colour_far_from_the_palette_may_be_unjudged(tmp_path):
+    labels = LabelSpace(NAMES, palette=PALETTE)
+    colors = np.zeros((10, 10, 3), np.uint8)
+    colors[0, :4] = 90, 200, 90
+    with pytest.raises(ValueError, match=r'add "ignore_color": \[90, 200, 90\] to'):
+        read_mask(write(tmp_path / "a.png", colors), labels)
+    colors[:5] = 90, 200, 90
+    with pytest.raises(ValueError, match=r"\(90, 200, 90\) in 50 pixels\. Correct the mask"):
+        read_mask(write(tmp_path / "a.png", colors), labels)
 
 
 def test_ids_in_three_channels_are_told_from_colours(tmp_path):

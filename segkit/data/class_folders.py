@@ -31,8 +31,8 @@ def class_files(
         problems: receives what is wrong; the rest is read.
     """
     classes = {composed(labels.names[c]): labels.names[c] for c in labels.foreground}
-    folders = {composed(entry.name): entry.path for entry in inside if entry.is_folder}
-    by_class = _by_class(folders, classes, images)
+    folders = [(composed(entry.name), entry.path) for entry in inside if entry.is_folder]
+    by_class = _by_class([name for name, _ in folders], classes, images)
     files = [entry.name for entry in inside if not entry.is_folder]
     if files:
         text = (
@@ -41,7 +41,7 @@ def class_files(
         )
         problems.append(Problem("other files", str(folder), text))
     found: dict[str, dict[str, Place]] = {}
-    for outer, path in folders.items():
+    for outer, path in folders:
         if outer not in (classes if by_class else images):
             problems.append(_stray(path, outer, classes, by_class))
             continue

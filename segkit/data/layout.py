@@ -135,7 +135,7 @@ def _without_endings(
     if ending:
         text = (
             f"The {what} in {there} end in {ending!r}: rename them to the stems of the {other}, "
-            f"by cutting it off. Stems must be equal: images/case_001.jpg, masks/case_001.png."
+            "by cutting it off. Stems must be equal: images/case_001.jpg, masks/case_001.png."
         )
         problems.append(Problem("stems that differ", str(there), text))
     return masks

@@ -14,6 +14,8 @@ from segkit.report import facts, gallery, page
 PAGE = "check.html"
 EXACT_PIXELS = 64 * 64  # samples are to be recognised, so larger ones become JPEGs
 SHOWN = 10  # problems of one kind that the page spells out
+# Kinds that may only follow from what is wrong with the files.
+CONSEQUENCES = ("splits", "empty split", "nothing to learn", "class without evidence")
 
 
 def write(
@@ -36,6 +38,7 @@ def write(
     content = {
         "name": result["name"],
         "images": result["images"],
+        "images_found": result["images_found"],
         "fatal": result["errors"],
         "warnings": result["warnings"],
         "verdict": result["verdict"],
@@ -53,20 +56,46 @@ def write(
 
 
 def grouped(problems: Sequence[Mapping[str, Any]], most: int) -> list[dict[str, Any]]:
-    """Problems by kind, fatal kinds first: the first texts of each, and how many more there are."""
+    """Problems by kind, fatal ones and causes first: the first texts, how many more there are.
 
-    def order(problem: Mapping[str, Any]) -> tuple[bool, str]:
-        return not problem["fatal"], problem["kind"]
+    What is said of several files in the same words is said once, with the files behind it.
+
+    Args:
+        problems: with the fields of `segkit.data.problems.Problem`.
+        most: texts of a kind, and files behind each.
+    """
+
+    def order(problem: Mapping[str, Any]) -> tuple[bool, bool, str]:
+        return not problem["fatal"], problem["kind"] in CONSEQUENCES, problem["kind"]
 
     groups = []
-    for (mild, kind), alike in groupby(sorted(problems, key=order), key=order):
-        texts = [problem["text"] for problem in alike]
-        more = max(0, len(texts) - most)
+    for (mild, _, kind), alike in groupby(sorted(problems, key=order), key=order):
+        listed = list(alike)
+        same = _said_alike(listed)
         groups.append(
-            {"kind": kind, "fatal": not mild, "count": len(texts)}
-            | {"texts": texts[:most], "more": more}
+            {"kind": kind, "fatal": not mild, "count": len(listed)}
+            | {"texts": [_text(some, most) for some in same[:most]]}
+            | {"more": sum(len(some) for some in same[most:])}
         )
     return groups
+
+
+def _said_alike(problems: Sequence[Mapping[str, Any]]) -> list[list[Mapping[str, Any]]]:
+    """Problems whose texts differ in nothing but their files, together."""
+    same: dict[Any, list[Mapping[str, Any]]] = {}
+    for number, problem in enumerate(problems):
+        path = problem["path"]
+        named = path and path in problem["text"]
+        key = tuple(problem["text"].split(path)) if named else number
+        same.setdefault(key, []).append(problem)
+    return list(same.values())
+
+
+def _text(same: Sequence[Mapping[str, Any]], most: int) -> str:
+    others = [problem["path"] for problem in same[1 : most + 1]]
+    more = len(same) - 1 - len(others)
+    rest = f" Likewise {', '.join(others)}{f' and {more:,} more' if more else ''}."
+    return same[0]["text"] + (rest if others else "")
 
 
 def _balance(splits: Mapping[str, Any]) -> list[dict[str, Any]]:

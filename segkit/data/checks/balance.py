@@ -17,8 +17,9 @@ SHIFT = 3.0  # times as much of a class in one split as in another
 _SEEN = 0.002  # a class of less than this share of both splits moves by chance
 
 _REMEDY = (
-    "sampling=labelled shows its images more often, patches=centred cuts patches around it, and "
-    "class_weights=median_frequency makes its pixels count more"
+    "sampling=labelled shows its images more often, data.size=null patches=centred cuts patches "
+    "around it from the whole images, and class_weights=median_frequency makes its pixels count "
+    "more"
 )
 
 
@@ -66,8 +67,8 @@ def _shifted(coverage: Mapping[str, ClassCounts], labels: LabelSpace) -> Iterato
                     f"{labels.names[c]} covers {percent(here)} of the pixels in train and "
                     f"{percent(there)} in {name}, {high / low:.1f} times as much in one as in the "
                     f"other: {name} measures another mixture than the one that is learnt. "
-                    "data.split.by=drawn draws the splits anew, alike in every class; "
-                    "data.split.group keeps together what belongs together."
+                    "This may be meant (another street, another hospital). If not, draw anew with "
+                    "data.split.by=drawn and, for videos or patients, data.split.group."
                 )
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import difflib
 import io
+import re
 from operator import itemgetter
 from typing import Iterator, NamedTuple
 
@@ -16,6 +17,11 @@ COLUMNS = ("image", *DECLARED)
 MOST = 1000  # problems that are spelt out
 _SHOWN = 80  # characters of a cell in an error
 _ALIKE = 0.83  # "weights" and "wieght" are likely to mean "weight", "weight_kg" is not
+# What others call a group.
+_GROUPS = re.compile(
+    r"(patients?|subjects?|cases?|videos?|sequences?|scans?|series|study|studies)([ _-]?ids?)?",
+    re.IGNORECASE,
+)
 _SEPARATORS = {";": "semicolons", "\t": "tabs", "|": "bars"}
 _UTF16 = (b"\xff\xfe", b"\xfe\xff")  # byte order marks
 _SAVE = "Save it again as 'CSV UTF-8', with commas between the columns."
@@ -78,11 +84,22 @@ def lines_of(path: Place, report: Report) -> tuple[set[str], Iterator[Line]]:
         report.add(str(path), _damaged(f"{path}:1", error) if damaged else str(error))
         return set(), iter(())
     for name in header:
-        meant = difflib.get_close_matches(name.lower(), DECLARED, 1, _ALIKE)
-        if meant and name not in COLUMNS:
-            text = f"{path}:1: the column {shortened(name)} is left alone. Is {meant[0]!r} meant?"
+        meant = _meant(name, header)
+        if meant:
+            text = f"{path}:1: the column {shortened(name)} is left alone. {meant}"
             report.add(f"{path}:1", text, fatal=False)
     return set(header) & set(DECLARED), _lines(path, reader, header, report)
+
+
+def _meant(name: str, header: list[str]) -> str:
+    """The question whether a column is one of `DECLARED` by another name; "" where it is not."""
+    if name in COLUMNS:
+        return ""
+    if _GROUPS.fullmatch(name):
+        asked = "Is 'group' meant? Call it so, and images of one group stay in one split."
+        return "" if "group" in header else asked
+    meant = difflib.get_close_matches(name.lower(), DECLARED, 1, _ALIKE)
+    return f"Is {meant[0]!r} meant?" if meant else ""
 
 
 def _text(path: Place) -> str:
@@ -115,10 +132,12 @@ def _header(path: Place, cells: list[str]) -> list[str]:
             )
     twice = [name for name in COLUMNS if header.count(name) > 1]
     if "image" not in header or not set(header) & set(DECLARED) or twice:
+        asked = ["", *(f"{shortened(name)}: {_meant(name, header)}" for name in header)]
+        asked = [text for text in asked if not text.endswith(": ")]
         raise ValueError(
             f"{path}:1: expected a header with the column image and at least one of "
             f"{', '.join(DECLARED)}, each once, separated by commas. "
-            f"Received: {shortened(','.join(header))}."
+            f"Received: {shortened(','.join(header))}.{' '.join(asked)}"
         )
     return header
 

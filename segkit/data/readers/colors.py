@@ -11,6 +11,9 @@ from segkit.data.readers.formats import Unreadable
 from segkit.labels import LabelSpace
 
 _SHOWN = 3  # colours that an error spells out
+_NEAR = 40  # distance in RGB of a colour that was meant to be another
+_LITTLE = 0.05  # of the pixels
+_BLACK, _WHITE = 0, 0xFFFFFF
 
 
 def ids_of_colors(values: np.ndarray, labels: LabelSpace, path: Place) -> np.ndarray:
@@ -41,7 +44,7 @@ def ids_of_colors(values: np.ndarray, labels: LabelSpace, path: Place) -> np.nda
     codes = _codes(values)
     found = places[codes]
     if found.min() == 0:
-        raise Unreadable(_strangers(codes[found == 0], labels, path))
+        raise Unreadable(_strangers(codes, found == 0, labels, path))
     return ids[found]
 
 
@@ -96,29 +99,53 @@ def _codes(colors: np.ndarray) -> np.ndarray:
     return (red << 16) | (green << 8) | blue
 
 
-def _strangers(codes: np.ndarray, labels: LabelSpace, path: Place) -> str:
-    strange, counts = np.unique(codes, return_counts=True)
+def _strangers(codes: np.ndarray, strange: np.ndarray, labels: LabelSpace, path: Place) -> str:
+    """The text of the error; `strange` are the pixels whose colours are not in the palette."""
+    found, counts = np.unique(codes[strange], return_counts=True)
     first = np.argsort(-counts, kind="stable")[:_SHOWN]
-    named = _named(labels)
-    palette = np.array([color for color, _, _ in named])
-    listed = []
-    for code, count in zip(strange[first], counts[first]):
-        color = np.array([code >> 16, (code >> 8) & 255, code & 255])
-        near = int(((palette - color) ** 2).sum(-1).argmin())
-        listed.append(
-            f"{tuple(color.tolist())} in {count:,} pixels (nearest: {named[near][1]!r} "
-            f"{named[near][0]})"
-        )
-    more = f"; and {len(strange) - _SHOWN:,} colours more" if len(strange) > _SHOWN else ""
-    if all(code in (i * 0x010101 for i in range(labels.num_classes)) for code in strange):
+    colors = [_color(code) for code in found[first]]
+    nearest = [_nearest(color, labels) for color in colors]
+    listed = [
+        f"{color} in {count:,} pixels" + (f" (nearest: {near})" if near else "")
+        for color, count, near in zip(colors, counts[first], nearest)
+    ]
+    more = f"; and {len(found) - _SHOWN:,} colours more" if len(found) > _SHOWN else ""
+    ids = [i * 0x010101 for i in range(labels.num_classes)]
+    if np.isin(found, ids).all() and np.isin(codes[~strange], ids).all():
         way = "If the values are ids, save one channel of it."
     else:
         way = (
-            "Correct the mask, or the palette in classes.json (the colour of ignored pixels is "
-            '"ignore_color"). Many colours along the edges come from JPEG or from resizing the '
-            "mask; export it again without."
+            "Correct the mask, or the palette in classes.json. Many colours along the edges come "
+            "from JPEG or from resizing the mask; export it again without."
         )
+    unjudged = [
+        color
+        for color, code, count, near in zip(colors, found[first], counts[first], nearest)
+        if code in (_BLACK, _WHITE) or (not near and count < _LITTLE * codes.size)
+    ]
+    if unjudged and labels.ignore_color is None and not strange.all():
+        way = f"{_ignoring(unjudged[0], labels)} {way}"
     return (
         f"{path} may hold only the colours of the palette. Received also: {'; '.join(listed)}"
         f"{more}. {way}"
     )
+
+
+def _ignoring(color: tuple[int, ...], labels: LabelSpace) -> str:
+    index = ' and "ignore_index": 255' if labels.ignore_index is None else ""
+    return (
+        f"If {color} stands for pixels that nobody judged, "
+        f'add "ignore_color": {list(color)}{index} to classes.json.'
+    )
+
+
+def _color(code: int) -> tuple[int, ...]:
+    return int(code) >> 16, (int(code) >> 8) & 255, int(code) & 255
+
+
+def _nearest(color: tuple[int, ...], labels: LabelSpace) -> str:
+    """The entry of the palette that is probably meant; "" if none is near."""
+    named = _named(labels)
+    away = ((np.array([known for known, _, _ in named]) - color) ** 2).sum(-1)
+    known, name, _ = named[int(away.argmin())]
+    return f"{name!r} {known}" if away.min() < _NEAR**2 else ""
