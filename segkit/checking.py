@@ -61,8 +61,8 @@ def run(config: DictConfig) -> dict[str, Any]:
             there is no such folder.
     """
     found = check(config)
-    log.info(findings.text(found.result))
     _require_some_folder(found)
+    log.info(findings.text(found.result))
     if config.output is not None:
         folder = sources.make_folder(config.output)
         text = json.dumps(found.result, indent=1, ensure_ascii=False)

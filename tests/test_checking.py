@@ -170,6 +170,7 @@ SEQUENCES = {
     "video": "seq{}_{:04d}",
     "digits first": "000{}TP_{:06d}",
     "patient": "patient0{}-slice{}",
+    "camera": "seq{}_{:03d}_left",
 }
 
 
@@ -280,7 +281,7 @@ def test_errors_are_all_in_the_json_and_the_exit_code_is_1(healthy, tmp_path, ca
     found = json.loads((output / "check.json").read_text())
     assert sum(p["kind"] == "image that cannot be used" for p in found["problems"]) == 12
     page = (output / "check.html").read_text()
-    assert page.count("is cut short") == 1 and "train9.png and 1 more." in page
+    assert page.count("is cut short") == 1 and "train8.png and 1 more." in page
     assert "<dd>4 of 16 usable</dd>" in page
 
 

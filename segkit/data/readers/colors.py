@@ -121,9 +121,10 @@ def _strangers(codes: np.ndarray, strange: np.ndarray, labels: LabelSpace, path:
     unjudged = [
         color
         for color, code, count, near in zip(colors, found[first], counts[first], nearest)
-        if code in (_BLACK, _WHITE) or (not near and count < _LITTLE * codes.size)
+        if code in (_BLACK, _WHITE)
+        or (not near and not strange.all() and count < _LITTLE * codes.size)
     ]
-    if unjudged and labels.ignore_color is None and not strange.all():
+    if unjudged and labels.ignore_color is None:
         way = f"{_ignoring(unjudged[0], labels)} {way}"
     return (
         f"{path} may hold only the colours of the palette. Received also: {'; '.join(listed)}"
