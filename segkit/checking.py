@@ -66,7 +66,7 @@ def run(config: DictConfig) -> dict[str, Any]:
     if config.output is not None:
         folder = sources.make_folder(config.output)
         text = json.dumps(found.result, indent=1, ensure_ascii=False)
-        (folder / JSON).write_text(text + "\n", encoding="utf-8")
+        (folder / JSON).write_text(text + "\n", encoding="utf-8", errors="backslashreplace")
         page = check_page.write(folder / check_page.PAGE, found.result, found.labels, found.samples)
         log.info("written to %s and %s", folder / JSON, page)
     if found.result["errors"]:

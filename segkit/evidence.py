@@ -41,7 +41,7 @@ def require_images(splits: Mapping[str, Source]) -> None:
         if name not in splits or not len(splits[name]):
             raise ValueError(
                 f"Training needs images in the splits train and val, and {name} has none. "
-                f"Received: {({k: len(v) for k, v in splits.items()})}."
+                "Received: " + ", ".join(f"{len(v):,} in {k}" for k, v in splits.items())
             )
 
 

@@ -6,7 +6,7 @@ from typing import Mapping, NamedTuple
 
 from segkit.data.class_folders import class_files
 from segkit.data.listing import by_stem, common_ending, content, entries, few
-from segkit.data.places import Place
+from segkit.data.places import Place, is_folder
 from segkit.data.problems import Problem
 from segkit.data.readers import IMAGE_SUFFIXES, MASK_SUFFIXES
 from segkit.labels import LabelSpace
@@ -39,10 +39,10 @@ def find_splits(root: Place) -> dict[str, Place]:
         FileNotFoundError: if there is no root, or nothing of the kind in it.
         ValueError: if root is both a split and a parent of splits, or a split has another name.
     """
-    if not root.is_dir():
+    if not is_folder(root):
         raise FileNotFoundError(f"There is no folder {root}. It should hold a data set.")
     folders = {entry.name: entry.path for entry in entries(root) if entry.is_folder}
-    parents = {name for name, path in folders.items() if (path / "images").is_dir()}
+    parents = {name for name, path in folders.items() if is_folder(path / "images")}
     splits = {name: folders[name] for name in SPLITS if name in folders}
     strange = [n for n in parents - set(SPLITS) if n.lower().startswith(_LOOK_LIKE_SPLITS)]
     if strange:
@@ -93,7 +93,7 @@ def find_pairs(
     """
     images = by_stem(directory / "images", IMAGE_SUFFIXES, problems)
     folder = directory / "masks"
-    inside = entries(folder) if folder.is_dir() else []
+    inside = entries(folder) if is_folder(folder) else []
     if any(entry.is_folder for entry in inside):
         known = len(problems)
         masks = class_files(folder, inside, images, labels, problems)
@@ -111,7 +111,7 @@ def find_pairs(
         _name_lonely(masks, images, "mask", "image", directory, problems)
         _name_lonely(images, masks, "image", "mask", directory, problems)
     truths: Mapping[str, Place] = {}
-    if (directory / "truth").is_dir():
+    if is_folder(directory / "truth"):
         truths = by_stem(directory / "truth", MASK_SUFFIXES, problems)
         _name_lonely(truths, images, "truth", "image", directory, problems)
     both = sorted(images.keys() & masks.keys())

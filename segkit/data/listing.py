@@ -6,7 +6,7 @@ import os
 from pathlib import Path
 from typing import Collection, Iterable, NamedTuple
 
-from segkit.data.places import Place, composed, is_local, named
+from segkit.data.places import Place, composed, is_folder, is_local, named
 from segkit.data.problems import Problem
 
 _SYSTEM_FILES = ("thumbs.db", "desktop.ini")  # hidden files (.DS_Store) are left alone anyway
@@ -29,7 +29,9 @@ def entries(folder: Place) -> list[Entry]:
         with named(folder), os.scandir(folder) as listed:
             found = [Entry(e.name, Path(e.path), e.is_dir(), e.is_symlink()) for e in listed]
     else:  # one request, where asking each entry what it is would be one apiece
-        for item in folder.fs.ls(folder.path, detail=True, refresh=True):
+        with named(folder):
+            listed = folder.fs.ls(folder.path, detail=True, refresh=True)
+        for item in listed:
             name = item["name"].rstrip("/").rpartition("/")[2]
             if name and item["name"].rstrip("/") != folder.path.rstrip("/"):
                 found.append(Entry(name, folder / name, item["type"] == "directory", False))
@@ -52,7 +54,7 @@ def by_stem(folder: Place, suffixes: tuple[str, ...], problems: list[Problem]) -
         suffixes: that the files may have, in lower case.
         problems: receives what is wrong.
     """
-    if not folder.is_dir():
+    if not is_folder(folder):
         text = (
             f"There is no folder {folder}. A data set keeps images/ and masks/ side by side, with "
             f"equal stems. Received: {content(folder.parent)}."
@@ -87,7 +89,7 @@ def by_stem(folder: Place, suffixes: tuple[str, ...], problems: list[Problem]) -
 
 def content(folder: Place) -> str:
     """What lies in a folder, for errors."""
-    names = [entry.name for entry in entries(folder)] if folder.is_dir() else []
+    names = [entry.name for entry in entries(folder)] if is_folder(folder) else []
     return few(names) if names else "nothing"
 
 

@@ -82,6 +82,26 @@ def composed(text: str) -> str:
     return text if text.isascii() else unicodedata.normalize("NFC", text)
 
 
+def is_folder(place: Place) -> bool:
+    """Whether there is such a folder.
+
+    Raises:
+        OSError: naming the place, if that cannot be told.
+    """
+    with named(place):
+        return place.is_dir()
+
+
+def is_file(place: Place) -> bool:
+    """Whether there is such a file.
+
+    Raises:
+        OSError: naming the place, if that cannot be told.
+    """
+    with named(place):
+        return place.is_file()
+
+
 @contextmanager
 def opened(place: Place) -> Iterator[BinaryIO]:
     """A file to read some of: of a remote one, only the blocks looked at are fetched.

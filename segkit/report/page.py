@@ -42,7 +42,8 @@ def save(path: Path, template: str, scripts: Sequence[str], content: dict[str, A
         **content,
     )
     # Line feeds everywhere: the policy of the page holds hashes of its scripts.
-    path.write_text(text, encoding="utf-8", newline="\n")
+    # File names may hold what is no text in UTF-8.
+    path.write_text(text, encoding="utf-8", newline="\n", errors="backslashreplace")
     return path
 
 

@@ -10,7 +10,7 @@ import numpy as np
 from segkit.data.layout import SPLITS, Pair
 from segkit.data.manifest.naming import Names
 from segkit.data.manifest.table import Line, Report, lines_of, shortened
-from segkit.data.places import Place, composed
+from segkit.data.places import Place, composed, is_file
 from segkit.data.problems import Problem
 from segkit.labels import LabelSpace
 
@@ -18,6 +18,8 @@ FILE_NAME = "annotations.csv"
 HEADER = ("image", "annotated")  # of the files that segkit writes
 ALL = "*"
 SEPARATOR = ";"
+
+_HEAVIEST = 1000  # a weight beyond would be a mistake, and drown all other images
 
 
 class Row(NamedTuple):
@@ -75,7 +77,7 @@ def read_manifest(
     """
     files = {root / FILE_NAME: list(pairs)}
     files.update({root / split / FILE_NAME: [split] for split in pairs if split})
-    files = {path: splits for path, splits in files.items() if path.is_file()}
+    files = {path: splits for path, splits in files.items() if is_file(path)}
     if not files:
         return None
     reading = _Reading(labels)
@@ -172,11 +174,11 @@ class _Reading:
             weight = None if text is None else float(text or 1)
         except ValueError:
             weight = math.nan
-        if weight is None or 0 <= weight < math.inf:
+        if weight is None or 0 <= weight <= _HEAVIEST:
             return weight
         self.report.add(
             origin,
-            f"{origin}: weight must be a number from 0 on, such as 0.5, or empty for 1. "
-            f"Received: {shortened(text)}.",
+            f"{origin}: weight must be a number from 0 to {_HEAVIEST:,}, such as 0.5, or empty for "
+            f"1. Received: {shortened(text)}.",
         )
         return None
