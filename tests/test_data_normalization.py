@@ -8,6 +8,7 @@ import pytest
 
 from segkit.config import build, compose
 from segkit.contract import Sample
+from segkit.data import normalization
 from segkit.data.normalization import Fixed, Statistics, Unchanged
 from segkit.data.pipeline import batches
 from segkit.labels import LabelSpace
@@ -164,3 +165,15 @@ def test_no_warning_where_there_is_nothing_to_warn_of():
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         Statistics().of(noise())
+
+
+def test_blocks_of_a_large_image_are_as_the_whole(monkeypatch):
+    """Also a constant channel, which rounding must not make vary."""
+    monkeypatch.setattr(normalization, "_BLOCK", 7)
+    pixels = np.random.default_rng(0).random((5, 9, 2)).astype("float32")
+    pixels[..., 1] = 0.1
+    found = normalization._moments([Sample(pixels, None, None)], 0)
+    wide = pixels.reshape(-1, 2).astype("float64")
+    np.testing.assert_allclose(found.mean, wide.mean(0), rtol=1e-12)
+    np.testing.assert_allclose(found.squares[0], wide[:, 0].var() * 45, rtol=1e-10)
+    assert found.squares[1] == 0 and found.count == 45

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import math
 import warnings
 from typing import NamedTuple, Sequence
@@ -12,6 +13,8 @@ from segkit.contract import Source, is_number
 from segkit.parallel import ordered
 
 MeanAndStd = tuple[np.ndarray, np.ndarray]
+
+_BLOCK = 2**18  # pixels that are widened to float64 at once
 
 
 class Unchanged:
@@ -104,20 +107,33 @@ def _moments(source: Source, index: int) -> _Moments:
     name = sample.name or f"sample {index}"
     pixels = image.reshape(-1, image.shape[-1])
     if image.dtype == np.uint8:
-        times = np.stack([np.bincount(channel, minlength=256) for channel in pixels.T])
-        values = np.arange(256) / 255
-        # From the first pixel on, so that a constant channel has no rounding errors.
-        origin = values[pixels[0]]
-        offsets = values - origin[:, None]
-        mean = (times * offsets).sum(1) / len(pixels)
-        squares = (times * (offsets - mean[:, None]) ** 2).sum(1)
-    else:
-        origin = pixels[0].astype("float64")
-        offsets = pixels - origin
-        mean = offsets.mean(0)
-        squares = ((offsets - mean) ** 2).sum(0)
-    if not np.isfinite(squares).all():
+        found = _of_bytes(pixels, name)
+    else:  # in blocks, as they are widened
+        starts = range(0, len(pixels), _BLOCK)
+        found = functools.reduce(
+            _joined, (_of_floats(pixels[start : start + _BLOCK], name) for start in starts)
+        )
+    if not np.isfinite(found.squares).all():
         raise ValueError(f"{name} holds NaN or infinity, so its channels have no mean.")
+    return found
+
+
+def _of_bytes(pixels: np.ndarray, name: str) -> _Moments:
+    times = np.stack([np.bincount(channel, minlength=256) for channel in pixels.T])
+    values = np.arange(256) / 255
+    # From the first pixel on, so that a constant channel has no rounding errors.
+    origin = values[pixels[0]]
+    offsets = values - origin[:, None]
+    mean = (times * offsets).sum(1) / len(pixels)
+    squares = (times * (offsets - mean[:, None]) ** 2).sum(1)
+    return _Moments(len(pixels), origin + mean, squares, name)
+
+
+def _of_floats(pixels: np.ndarray, name: str) -> _Moments:
+    origin = pixels[0].astype("float64")
+    offsets = pixels - origin
+    mean = offsets.mean(0)
+    squares = ((offsets - mean) ** 2).sum(0)
     return _Moments(len(pixels), origin + mean, squares, name)
 
 
