@@ -12,7 +12,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from segkit import environment, evidence, metrics
 from segkit.config import build
-from segkit.contract import Source, whole_number
+from segkit.contract import Source, innermost, whole_number
 from segkit.data.normalization import MeanAndStd
 from segkit.data.pipeline import steps
 from segkit.losses.compound import described
@@ -46,21 +46,22 @@ def require_batches(config: DictConfig, splits: Mapping[str, Source]) -> None:
     """Refuses data that training cannot make batches of, before anything is computed on them.
 
     Raises:
-        ValueError: if classes may overlap, or images differ in size and nothing mends that.
+        ValueError: if train or val has no image, classes may overlap, or images differ in size
+            and nothing mends that.
     """
+    evidence.require_images(splits)
     for source in splits.values():
         evidence.require_exclusive(source.labels)
     patch = build(config.patches).size
-    if patch is not None and config.data.get("root") is not None and config.data.size is not None:
-        size = splits["train"][0].image.shape[:2]
-        if patch[0] >= size[0] and patch[1] >= size[1]:
-            log.warning(
-                "patches.size=%s is not smaller than the images, %dx%d after data.size: every "
-                "patch is the whole image. data.size=null cuts from the full size.",
-                config.patches.size,
-                *size,
-            )
-    if patch is not None or "val" not in splits:
+    sizes = getattr(innermost(splits["train"]), "sizes", [])
+    if patch is not None and sizes and np.all(np.max(sizes, axis=0) <= patch):
+        log.warning(
+            "patches.size=%s is not smaller than the images, at most %dx%d: every patch is the "
+            "whole image. data.size=null cuts from the full size.",
+            config.patches.size,
+            *np.max(sizes, axis=0),
+        )
+    if patch is not None:
         return
     evidence.require_one_size("val", splits["val"])
     # The last transform may bring images to one size: a crop, a resize.

@@ -142,9 +142,10 @@ def readiness(
         evidence.require_exclusive(labels)
     except ValueError as error:
         return [Problem("classes that overlap", "", str(error))]
-    images = {name: c.total_images for name, c in counts.items()}
-    if not (images.get("train") and images.get("val")):
-        return [Problem("empty split", "", _empty(images) + hint)]
+    try:
+        evidence.require_images({name: range(c.total_images) for name, c in counts.items()})
+    except ValueError as error:
+        return [Problem("empty split", "", str(error) + hint)]
     with _overheard(evidence.log) as said:
         try:
             evidence.check_classes(labels, counts["train"])
@@ -152,16 +153,6 @@ def readiness(
         except ValueError as error:
             return [Problem("nothing to learn", "", str(error) + hint)]
     return [Problem(kind, "", text, fatal=False) for text in said]
-
-
-def _empty(images: Mapping[str, int]) -> str:
-    """What is said of splits, {name: usable images}, that training cannot do with."""
-    numbers = {"train": 0, "val": 0, **images}
-    listed = [f"{name} has {n:,} image{'s' * (n != 1)}" for name, n in numbers.items()]
-    return (
-        "Training needs images in the splits train and val that can be used. Received: "
-        f"{', '.join(listed)}."
-    )
 
 
 def _entries(options: Mapping[str, Any]) -> dict[str, dict[str, Any]]:

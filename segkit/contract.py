@@ -62,6 +62,13 @@ class Source(Protocol):
     def annotation(self, index: int) -> tuple[np.ndarray, np.ndarray]: ...
 
 
+def innermost(source: Any) -> Any:
+    """The source inside those that change what is known of it, such as `HiddenAnnotations`."""
+    while hasattr(source, "source"):
+        source = source.source
+    return source
+
+
 def backend_of(array: Any):
     """The namespace to compute on `array` with: NumPy for NumPy, keras.ops for tensors."""
     if isinstance(array, (np.ndarray, np.generic, list, tuple)):

@@ -7,10 +7,10 @@ each names the classes and the way out.
 from __future__ import annotations
 
 import logging
-from typing import Mapping, Sequence
+from typing import Mapping, Sequence, Sized
 
 from segkit.class_counts import ClassCounts
-from segkit.contract import Source
+from segkit.contract import Source, innermost
 from segkit.labels import LabelSpace
 
 log = logging.getLogger(__name__)
@@ -31,17 +31,19 @@ def require_exclusive(labels: LabelSpace) -> None:
         )
 
 
-def require_images(splits: Mapping[str, Source]) -> None:
+def require_images(splits: Mapping[str, Sized]) -> None:
     """Refuses data without images to train on or to watch.
 
     Raises:
         ValueError: naming the split that has none.
     """
+    numbers = {"train": 0, "val": 0} | {name: len(split) for name, split in splits.items()}
     for name in ("train", "val"):
-        if name not in splits or not len(splits[name]):
+        if not numbers[name]:
+            listed = [f"{k} has {n:,} image{'s' * (n != 1)}" for k, n in numbers.items()]
             raise ValueError(
-                f"Training needs images in the splits train and val, and {name} has none. "
-                "Received: " + ", ".join(f"{len(v):,} in {k}" for k, v in splits.items())
+                f"Training needs images in the splits train and val, and {name} has none that can "
+                f"be used. Received: {', '.join(listed)}."
             )
 
 
@@ -130,8 +132,7 @@ def require_one_size(name: str, source: Source) -> None:
     Raises:
         ValueError: naming two images and their sizes.
     """
-    while not hasattr(source, "sizes") and hasattr(source, "source"):
-        source = source.source
+    source = innermost(source)
     sizes = getattr(source, "sizes", [])
     odd = next((i for i, size in enumerate(sizes) if size != sizes[0]), None)
     if odd is not None:

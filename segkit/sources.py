@@ -12,7 +12,7 @@ from omegaconf import DictConfig, OmegaConf
 from segkit import class_weights, parallel
 from segkit.class_weights import ClassCounts
 from segkit.config import build
-from segkit.contract import Source
+from segkit.contract import Source, innermost
 from segkit.synthetic.missing import HiddenAnnotations
 from segkit.targets import shown
 
@@ -80,7 +80,7 @@ def describe(name: str, source: Source, counts: ClassCounts) -> str:
     looked = np.asarray(counts.annotated_images)[foreground].sum()
     cells = max(len(foreground) * len(source), 1)
     share = f"{looked / cells:.0%} of the (image, class) cells annotated"
-    groups = sorted(set(_inner(source, "groups")))
+    groups = sorted(set(getattr(innermost(source), "groups", [])))
     if not groups or len(groups) == len(source):
         return f"{name}: {len(source):,} images, {share}"
     more = f", and {len(groups) - _SHOWN} more" if len(groups) > _SHOWN else ""
@@ -93,14 +93,14 @@ def write_splits(splits: Mapping[str, Source], path: Path) -> None:
 
     Nothing is written for images without names, which are drawn.
     """
-    names = {split: _inner(source, "names") for split, source in splits.items()}
+    names = {split: getattr(innermost(source), "names", []) for split, source in splits.items()}
     if not all(names.values()):
         return
     with open(path, "w", newline="", encoding="utf-8", errors="backslashreplace") as file:
         writer = csv.writer(file, lineterminator="\n")
         writer.writerow(["image", "split", "group"])
         for split, source in splits.items():
-            groups = _inner(source, "groups") or [""] * len(source)
+            groups = getattr(innermost(source), "groups", []) or [""] * len(source)
             writer.writerows(zip(names[split], [split] * len(source), groups))
 
 
@@ -120,13 +120,6 @@ def _at_random(config: DictConfig) -> bool:
     undeclared = any(entry.get("annotated") == "present" for entry in entries)
     missing = config.get("missing") or {}
     return not undeclared and missing.get("declared", True)
-
-
-def _inner(source: Any, attribute: str) -> list[str]:
-    """The attribute of a source, or of the one whose annotations it hides; [] without one."""
-    while hasattr(source, "source"):
-        source = source.source
-    return getattr(source, attribute, [])
 
 
 def _hides(rate: Any) -> bool:

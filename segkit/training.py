@@ -195,7 +195,6 @@ def _callbacks(
 
 
 def _survey(splits: dict[str, Source], config: DictConfig) -> dict[str, sources.Survey]:
-    evidence.require_images(splits)
     surveys = {}
     for name in ("train", "val"):
         surveys[name] = sources.survey(splits[name], config)

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.hydra_config import HydraConfig
+from report_viewer import start, why_not
 
 from segkit.labels import LabelSpace
 from segkit.targets import encode
@@ -41,6 +42,17 @@ def real_data():
     if not root:
         pytest.skip("SEGKIT_DATA does not name the folder with the real data sets")
     return Path(root)
+
+
+@pytest.fixture(scope="module")
+def browser(tmp_path_factory):
+    """A headless Chromium for the tests of a module."""
+    reason = why_not()
+    if reason:
+        pytest.skip(reason)
+    driver = start(tmp_path_factory.mktemp("profile"))
+    yield driver
+    driver.quit()
 
 
 @pytest.fixture(autouse=True, scope="session")

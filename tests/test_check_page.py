@@ -4,7 +4,6 @@ import json
 
 import numpy as np
 import pytest
-from report_viewer import start, why_not
 
 from segkit.data.checks.specimens import BARE, specimen
 from segkit.labels import LabelSpace
@@ -49,16 +48,6 @@ def samples():
     whole = specimen("train/a", "cell covers 50 %", False, image, ids, looked, LABELS)
     grey = image[..., :1].astype("float32") / 255
     return [whole, specimen("x/b", "odd", True, grey, planes, np.ones(2, bool), PLANES)]
-
-
-@pytest.fixture(scope="module")
-def browser(tmp_path_factory):
-    reason = why_not()
-    if reason:
-        pytest.skip(reason)
-    driver = start(tmp_path_factory.mktemp("profile"))
-    yield driver
-    driver.quit()
 
 
 @pytest.fixture(scope="module")

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from PIL import Image
 from report_fixture import HOSTILE
-from report_viewer import Viewer, start, why_not
+from report_viewer import Viewer
 from test_report import Page
 
 from segkit import previewing, sources
@@ -276,16 +276,6 @@ class Pages(Viewer):
         return np.array(data).reshape(height, width, 4)[
             scale // 2 :: scale, scale // 2 :: scale, :3
         ]
-
-
-@pytest.fixture(scope="module")
-def browser(tmp_path_factory):
-    reason = why_not()
-    if reason:
-        pytest.skip(reason)
-    driver = start(tmp_path_factory.mktemp("profile"))
-    yield driver
-    driver.quit()
 
 
 @pytest.fixture

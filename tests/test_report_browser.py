@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image
 from report_fixture import HOSTILE, NAMES, write_json, write_run
-from report_viewer import LEFT, RIGHT, TAB, Viewer, start, why_not
+from report_viewer import LEFT, RIGHT, TAB, Viewer
 
 from segkit.contract import UNKNOWN
 from segkit.labels import LabelSpace
@@ -15,16 +15,6 @@ from segkit.report.gallery import encode_mask
 from segkit.targets import encode
 
 LABELS = LabelSpace(NAMES)
-
-
-@pytest.fixture(scope="module")
-def browser(tmp_path_factory):
-    reason = why_not()
-    if reason:
-        pytest.skip(reason)
-    driver = start(tmp_path_factory.mktemp("profile"))
-    yield driver
-    driver.quit()
 
 
 @pytest.fixture(scope="module")

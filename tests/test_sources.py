@@ -63,3 +63,12 @@ def test_a_survey_counts_what_a_loop_would(config):
     masks = np.stack([source.annotation(i)[0] for i in range(len(source))])
     assert found.counts.pixels.tolist() == np.bincount(masks.ravel(), minlength=3).tolist()
     assert found.present.tolist() == [[(m == c).any() for c in (1, 2)] for m in masks]
+
+
+@pytest.mark.parametrize("part, empty", [("val", "train"), ("train", "val"), ("test", "train")])
+def test_a_split_that_training_needs_is_missed_first(tmp_path, part, empty):
+    folder_data.make(tmp_path, "ab", [part])
+    options = ["data=folder", f"data.root={tmp_path}", "data.cache=none", "data.split.val=0.0"]
+    config = compose("train", options)
+    with pytest.raises(ValueError, match=f"and {empty} has none .*{empty} has 0 images"):
+        assembly.require_batches(config, sources.open_splits(config.data))

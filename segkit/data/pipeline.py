@@ -81,7 +81,7 @@ def batches(
 
     Raises:
         ValueError: on an empty source, numbers out of range or shares that do not fit, and if the
-            samples differ in shape or type. While the batches are read, errors in loading come as
+            samples differ in shape. While the batches are read, errors in loading come as
             `tf.errors.OpError` with the words of the original one.
     """
     count = len(source) if images is None else images

@@ -9,7 +9,7 @@ import numpy as np
 from segkit.data.places import Place, read_bytes
 from segkit.data.readers.bands import GREY_ALPHA, RGB, RGBA, Raster
 from segkit.data.readers.colors import require_opaque
-from segkit.data.readers.formats import SIGNATURE_BYTES, Unreadable, format_of, reading
+from segkit.data.readers.formats import Unreadable, exact_format, reading
 from segkit.data.readers.images import decode
 from segkit.data.readers.pictures import require_no_clear_color
 from segkit.data.readers.tiff import decode_tiff_ids
@@ -78,12 +78,7 @@ def _read_binary(path: Place, size: tuple[int, int]) -> np.ndarray:
 
 
 def _decoded(data: bytes, path: Place) -> Raster:
-    format = format_of(data[:SIGNATURE_BYTES], path, _WHAT)
-    if format == "JPEG":
-        raise Unreadable(
-            f"{path} cannot be read as {_WHAT}: it is a JPEG (whatever its suffix), which smears "
-            "the values along every edge. Export the mask again, as PNG."
-        )
+    format = exact_format(data, path, _WHAT)
     if format == "PNG":
         require_no_clear_color(data, path)
     # Palettes are applied: in a small PNG, the index of black may be 0 or 1.

@@ -89,3 +89,18 @@ def _unreadable(path: Place, what: str, reason: str) -> Unreadable:
         f"{path} cannot be read as {what}: {reason.rstrip('.')}. Restore the file, or remove the "
         "pair."
     )
+
+
+def exact_format(data: bytes, path: Place, what: str) -> str:
+    """The format of a file whose values must be exactly those that were saved.
+
+    Raises:
+        Unreadable: naming the file, also if it is a JPEG.
+    """
+    format = format_of(data[:SIGNATURE_BYTES], path, what)
+    if format == "JPEG":
+        raise Unreadable(
+            f"{path} cannot be read as {what}: it is a JPEG (whatever its suffix), which smears "
+            "the values along every edge. Export the mask again, as PNG."
+        )
+    return format

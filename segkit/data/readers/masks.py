@@ -8,7 +8,7 @@ from segkit.data.places import Place, read_bytes
 from segkit.data.readers.arrays import decode_array
 from segkit.data.readers.bands import GREY, GREY_ALPHA, RGB, RGBA, Raster
 from segkit.data.readers.colors import ids_of_colors
-from segkit.data.readers.formats import SIGNATURE_BYTES, Unreadable, format_of, reading
+from segkit.data.readers.formats import Unreadable, exact_format, reading
 from segkit.data.readers.pictures import decode_ids
 from segkit.data.readers.tiff import decode_tiff_ids
 from segkit.labels import MAX_ID, LabelSpace
@@ -49,12 +49,7 @@ def read_mask(path: Place, labels: LabelSpace) -> np.ndarray:
 
 
 def _decoded(data: bytes, path: Place) -> tuple[Raster, str]:
-    format = format_of(data[:SIGNATURE_BYTES], path, _WHAT)
-    if format == "JPEG":
-        raise Unreadable(
-            f"{path} cannot be read as {_WHAT}: it is a JPEG (whatever its suffix), which smears "
-            "the values along every edge. Export the mask again, as PNG."
-        )
+    format = exact_format(data, path, _WHAT)
     if format == "TIFF":
         return decode_tiff_ids(data, path), format
     return (decode_ids if format == "PNG" else decode_array)(data, path), format

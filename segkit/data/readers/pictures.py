@@ -36,9 +36,8 @@ def decode_picture(data: bytes, format: str, path: Place) -> Raster:
         return _decode_plain(data, picture)
     picture.load()
     orientation, mode = _orientation(picture), picture.mode
-    if mode in ("P", "PA"):
-        clear = mode == "PA" or "transparency" in picture.info
-        picture = picture.convert("RGBA" if clear else "RGB")
+    if mode == "P":
+        picture = picture.convert("RGBA" if "transparency" in picture.info else "RGB")
     elif mode not in _CONTENT:
         picture = picture.convert("L" if mode == "1" else "RGB")
     return Raster(_upright(picture, orientation), _CONTENT[picture.mode])
