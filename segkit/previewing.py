@@ -14,7 +14,7 @@ from segkit import parallel, sources
 from segkit.config import build
 from segkit.contract import Sample, Source, whole_number
 from segkit.data.fitting import with_ignore_index
-from segkit.labels import LabelSpace
+from segkit.data.loading import bound
 from segkit.report import preview_page, settings
 from segkit.report.preview_page import Row, View
 from segkit.targets import shown
@@ -44,9 +44,9 @@ def run(config: DictConfig) -> Path:
     source = splits[config.split]
     labels = with_ignore_index(source.labels)
     changes = [build(config[group]) for group in ("patches", "augment")]
-    bound = [_bound(change, labels) for change in changes if change is not None]
+    told = [bound(change, labels) for change in changes if change is not None]
     chosen = choose(source, config.samples, config.seed)
-    rows = [_row(source, index, bound, config) for index in chosen]
+    rows = [_row(source, index, told, config) for index in chosen]
     notes = list(_notes(rows))
     path = Path(config.output)
     if path.suffix.lower() not in (".html", ".htm"):  # as the other verbs take it
@@ -120,11 +120,6 @@ def _text(value: Any) -> str:
     if isinstance(value, list):
         return f"[{', '.join(map(_text, value))}]"
     return json.dumps(value, ensure_ascii=False)
-
-
-def _bound(change: Any, labels: LabelSpace) -> Callable:
-    # As segkit.data.pipeline does to what NeedsLabels; importing that would start TensorFlow.
-    return change.bound(labels) if hasattr(change, "bound") else change
 
 
 def _labelled(source: Source, index: int) -> np.ndarray:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from typing import Callable
+from typing import Any, Callable, Protocol, runtime_checkable
 
 import numpy as np
 
@@ -13,6 +13,18 @@ from segkit.labels import LabelSpace
 from segkit.targets import encode, known_ids
 
 _STRAY = 127  # no state: marks ids that the label space does not know
+
+
+@runtime_checkable
+class NeedsLabels(Protocol):
+    """A step of the pipeline that is told the labels of its source before it is called."""
+
+    def bound(self, labels: LabelSpace) -> Callable: ...
+
+
+def bound(step: Any, labels: LabelSpace) -> Any:
+    """A step of the pipeline, told the labels if it needs them; None stays None."""
+    return step.bound(labels) if isinstance(step, NeedsLabels) else step
 
 
 class Loader:

@@ -3,23 +3,16 @@
 from __future__ import annotations
 
 import functools
-from typing import Any, Callable, Protocol, Sequence, runtime_checkable
+from typing import Callable, Sequence
 
 import numpy as np
 import tensorflow as tf
 
 from segkit.contract import Sample, Source
 from segkit.data.fitting import with_ignore_index
-from segkit.data.loading import Loader
+from segkit.data.loading import Loader, bound
 from segkit.data.sampling import Order
 from segkit.labels import LabelSpace
-
-
-@runtime_checkable
-class NeedsLabels(Protocol):
-    """A step of the pipeline that is told the labels of its source before it is called."""
-
-    def bound(self, labels: LabelSpace) -> Callable: ...
 
 
 def steps(source: Source, batch_size: int, images: int | None = None) -> int:
@@ -61,8 +54,8 @@ def batches(
         first_epoch: the number of the first epoch, from 0 on.
         shuffle: True gives each epoch an order of its own, False the order of the source.
         patches: called first, with a sample and (seed, epoch, index), and a fourth number for an
-            image that comes again in the epoch; see `segkit.data.patches`. If it `NeedsLabels`,
-            it is bound to those of the source first, with an ignore index if they have none.
+            image that comes again in the epoch; see `segkit.data.patches`. If it
+            `segkit.data.loading.NeedsLabels`, it is bound to those of the source first, with an ignore index if they have none.
         augmentation: called next, in the same way.
         mixing: called with the images of a batch as the source has them, their target, and (seed,
             epoch, step); returns both, of the same shapes and types, as
@@ -92,19 +85,15 @@ def batches(
     labels = source.labels
     if augmentation is not None or patches is not None:
         labels = with_ignore_index(labels)
-    changes = [_bound(step, labels) for step in (patches, augmentation) if step is not None]
+    changes = [bound(step, labels) for step in (patches, augmentation) if step is not None]
     order = Order(len(source), seed, shuffle, count, shares)
-    mixing = _bound(mixing, labels)
+    mixing = bound(mixing, labels)
     loader = Loader(source, labels, order, batch_size, first_epoch, changes, mixing, shard)
     graph = functools.partial(_graph, loader=loader, labels=labels, weighted=weighted)
     loaded = tf.data.Dataset.range(epochs * loader.steps).map(
         graph, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True
     )
     return loaded.prefetch(tf.data.AUTOTUNE)
-
-
-def _bound(step: Any, labels: LabelSpace) -> Any:
-    return step.bound(labels) if isinstance(step, NeedsLabels) else step
 
 
 def _graph(
