@@ -55,7 +55,8 @@ def batches(
         shuffle: True gives each epoch an order of its own, False the order of the source.
         patches: called first, with a sample and (seed, epoch, index), and a fourth number for an
             image that comes again in the epoch; see `segkit.data.patches`. If it
-            `segkit.data.loading.NeedsLabels`, it is bound to those of the source first, with an ignore index if they have none.
+            `segkit.data.loading.NeedsLabels`, it is bound to those of the source first, with an
+            ignore index if they have none.
         augmentation: called next, in the same way.
         mixing: called with the images of a batch as the source has them, their target, and (seed,
             epoch, step); returns both, of the same shapes and types, as
