@@ -49,9 +49,9 @@ def require_batches(config: DictConfig, splits: Mapping[str, Source]) -> None:
         ValueError: if train or val has no image, classes may overlap, or images differ in size
             and nothing mends that.
     """
-    evidence.require_images(splits)
     for source in splits.values():
         evidence.require_exclusive(source.labels)
+    evidence.require_images(splits)
     patch = build(config.patches).size
     sizes = getattr(innermost(splits["train"]), "sizes", [])
     if patch is not None and sizes and np.all(np.max(sizes, axis=0) <= patch):
