@@ -10,22 +10,24 @@ import numpy as np
 import tensorflow as tf
 from omegaconf import DictConfig, OmegaConf
 
-from segkit import environment, evidence, metrics
+from segkit import devices, evidence, metrics
+from segkit.averaging import Average
 from segkit.config import build
 from segkit.contract import Source, innermost, whole_number
 from segkit.data.normalization import MeanAndStd
 from segkit.data.pipeline import steps
+from segkit.loop import Loop
 from segkit.losses.compound import described
 
 log = logging.getLogger(__name__)
 
 UNMIXED = "segkit.data.mixing.Unmixed"
-PRECISIONS = {"float32": "float32", "bfloat16": "mixed_bfloat16"}
 
 
 def check(config: DictConfig) -> None:
     """Refuses numbers that cannot be trained with, by the key they were given for."""
-    for key, least in (("trainer.epochs", 1), ("trainer.batch_size", 1), ("trainer.gallery", 0)):
+    counts = {"epochs": 1, "batch_size": 1, "gallery": 0, "accumulate": 1}
+    for key, least in ((f"trainer.{name}", least) for name, least in counts.items()):
         whole_number(key, OmegaConf.select(config, key), least)
     if config.trainer.images_per_epoch is not None:
         whole_number("trainer.images_per_epoch", config.trainer.images_per_epoch, 1)
@@ -70,20 +72,17 @@ def require_batches(config: DictConfig, splits: Mapping[str, Source]) -> None:
         evidence.require_one_size("train", splits["train"])
 
 
-def prepare(seed: int, precision: str) -> str:
-    """Makes TensorFlow repeatable, seeds it, and sets the precision; returns the one chosen."""
-    if precision == "auto":
-        precision = "bfloat16" if environment.fast_bfloat16() else "float32"
-    if precision not in PRECISIONS:
-        raise ValueError(
-            f"trainer.precision must be auto, {' or '.join(PRECISIONS)}. Received: {precision!r}."
-        )
+def prepare(config: DictConfig) -> tf.distribute.Strategy:
+    """Seeds everything, sets threads and precision, and returns the strategy to train with."""
+    trainer = config.trainer
+    devices.set_threads(trainer.threads)
+    strategy = devices.choose_strategy(trainer.devices)
     keras.backend.clear_session()
     tf.get_logger().setLevel("ERROR")  # its warnings are about the traces of other models
     tf.config.experimental.enable_op_determinism()
-    keras.utils.set_random_seed(seed)
-    keras.config.set_dtype_policy(PRECISIONS[precision])
-    return precision
+    keras.utils.set_random_seed(config.seed)
+    devices.set_precision(trainer.precision)
+    return strategy
 
 
 def normalise(config: DictConfig, source: Source) -> tuple[MeanAndStd | None, dict[str, Any]]:
@@ -111,15 +110,31 @@ def assemble(
     source: Source,
     weights: np.ndarray,
     normalization: MeanAndStd | None = None,
-) -> keras.Model:
-    """The model of the config, compiled with its loss, optimizer, schedule and metrics.
+    strategy: tf.distribute.Strategy | None = None,
+) -> Loop:
+    """The model of the config, compiled with its loss, optimizer and schedule, in its loop.
 
     Args:
         config: its groups model, loss, optimizer, schedule and trainer are used.
         source: the training split.
         weights: of the classes in the loss, (C,).
         normalization: mean and standard deviation of the channels, for the model; None: neither.
+        strategy: of all devices; None: the one at hand.
     """
+    strategy = strategy or tf.distribute.get_strategy()
+    with strategy.scope():
+        model = _model(config, source, weights, normalization)
+        average = None if config.trainer.ema is None else Average(model, config.trainer.ema)
+    names, loss = source.labels.names, model.loss
+    # Weighted as the loss is, of which the second are the parts.
+    scores = lambda: [metrics.MeanIoU(names), metrics.ClassLosses(loss, names)]  # noqa: E731
+    log.info("%s: %s parameters, %s", model.name, f"{model.count_params():,}", described(loss))
+    return Loop(model, scores, strategy, config.trainer.accumulate, average)
+
+
+def _model(
+    config: DictConfig, source: Source, weights: np.ndarray, normalization: MeanAndStd | None
+) -> keras.Model:
     names, trainer = source.labels.names, config.trainer
     channels = source[0].image.shape[-1]
     first = {}
@@ -133,12 +148,5 @@ def assemble(
         initial_learning_rate=config.optimizer.learning_rate,
         decay_steps=total,
     )
-    model.compile(
-        optimizer=build(config.optimizer, learning_rate=schedule),
-        loss=loss,
-        metrics=[metrics.MeanIoU(names)],
-        # Weighted as the loss is, of which these are the parts.
-        weighted_metrics=[metrics.ClassLosses(loss, names)],
-    )
-    log.info("%s: %s parameters, %s", model.name, f"{model.count_params():,}", described(loss))
+    model.compile(optimizer=build(config.optimizer, learning_rate=schedule), loss=loss)
     return model

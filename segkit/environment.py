@@ -17,7 +17,7 @@ import tensorflow as tf
 import segkit
 
 
-def describe(started: float, precision: str, best_epoch: int | None) -> dict[str, Any]:
+def describe(started: float, best_epoch: int | None) -> dict[str, Any]:
     """What the run was made with and on, for `environment.json`."""
     return {
         "segkit": segkit.__version__,
@@ -29,7 +29,7 @@ def describe(started: float, precision: str, best_epoch: int | None) -> dict[str
         "cpu": _cpu().get("model name", platform.processor()),
         "cores": os.cpu_count(),
         "gpus": [device.name for device in tf.config.list_physical_devices("GPU")],
-        "precision": precision,
+        "precision": keras.config.dtype_policy().compute_dtype,
         "command": " ".join([sys.argv[0], *map(shlex.quote, sys.argv[1:])]),
         "started": time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(started)),
         "seconds": round(time.time() - started, 1),

@@ -50,6 +50,7 @@ class AnnotatedShare(keras.callbacks.Callback):
                 "Received: jax. Set KERAS_BACKEND=tensorflow, or keep the share as it is, without "
                 "this callback."
             )
+        self.shares: list[float] | None = None  # the last estimates, for a run that is resumed
         classes = (source.labels.num_classes,)
         for term in self.losses:
             if tuple(term.annotated_share.shape) != classes:
@@ -70,8 +71,13 @@ class AnnotatedShare(keras.callbacks.Callback):
                 shares[c] = estimate_share(seen[labelled[:, c], c], seen[doubted[:, c], c])
             if logs is not None:
                 logs[f"annotated_share_{names[c]}"] = shares[c]
-        for term in self.losses:
-            term.annotated_share.assign(shares.astype("float32"))
+        self.shares = shares.tolist()
+        self.restored()
+
+    def restored(self) -> None:
+        """Gives the last estimates to the losses."""
+        for term in self.losses if self.shares is not None else ():
+            term.annotated_share.assign(np.array(self.shares, "float32"))
 
     def _look(self, epoch: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """By image and class: is it labelled, is it in doubt, and the evidence; each (N, C)."""

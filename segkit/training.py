@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import contextlib
-import gc
+import functools
 import json
 import logging
-import re
+import tempfile
 import time
-import traceback
 from pathlib import Path
 from typing import Any
 
@@ -19,22 +17,30 @@ from omegaconf import DictConfig, OmegaConf
 
 from segkit import (
     assembly,
+    checkpoints,
     class_weights,
+    devices,
     environment,
+    epochs,
     evaluation,
     evidence,
     preflight,
     report,
+    resuming,
+    run_folders,
     sources,
 )
 from segkit.callbacks import BestModel
 from segkit.class_weights import ClassCounts
 from segkit.config import build
-from segkit.contract import Source
+from segkit.contract import Source, innermost
 from segkit.data.pipeline import batches, steps
 from segkit.data.tiles import Tiles
+from segkit.epochs import Steps
 from segkit.estimation import AnnotatedShare
+from segkit.loop import Loop
 from segkit.losses.estimated import estimated_terms
+from segkit.resuming import Position, Saver
 
 log = logging.getLogger(__name__)
 
@@ -42,17 +48,31 @@ log = logging.getLogger(__name__)
 def run(config: DictConfig) -> float | None:
     """Does what `segkit train` does, and returns the mean IoU on known cells of the validation.
 
+    A run that was stopped, by whatever, goes on in its folder with the same config, and ends with
+    the weights, the history and the scores it would have had.
+
     Args:
         config: composed from `conf/train.yaml`. Everything is written to `config.output`.
 
     Raises:
         ValueError, OSError: naming what is wrong with the config or the data.
-        KeyboardInterrupt: after Ctrl-C, when a model is safe and the log says where.
+        KeyboardInterrupt, SystemExit: after Ctrl-C or SIGTERM (143), when all is safe.
     """
     started = time.time()
     assembly.check(config)
-    folder = _new_folder(config.output)
-    precision = assembly.prepare(config.seed, config.trainer.precision)
+    strategy = assembly.prepare(config)
+    if not devices.is_chief(strategy):  # it computes, and writes nothing that lasts
+        with tempfile.TemporaryDirectory() as folder:
+            return _run(config, strategy, Path(folder), started)
+    folder = sources.make_folder(config.output)
+    with run_folders.claimed(folder):
+        run_folders.require_free(folder, config)
+        return _run(config, strategy, folder, started)
+
+
+def _run(
+    config: DictConfig, strategy: tf.distribute.Strategy, folder: Path, started: float
+) -> float | None:
     splits = sources.open_splits(config.data)
     assembly.require_batches(config, splits)
     surveys = _survey(splits, config.data)
@@ -60,122 +80,82 @@ def run(config: DictConfig) -> float | None:
     weights = _weigh(config.class_weights, surveys["train"].counts, folder)
     normalization, recorded = assembly.normalise(config, splits["train"])
     _write(folder / "normalization.json", recorded)
-    model = assembly.assemble(config, splits["train"], weights, normalization)
-    preflight.check_exclusion(model.loss, splits["train"].labels)
+    loop = assembly.assemble(config, splits["train"], weights, normalization, strategy)
+    loss = loop.model.loss
+    preflight.check_exclusion(loss, splits["train"].labels)
     for check_loss in (preflight.check_gates, preflight.check_estimates):
-        check_loss(model.loss, splits["train"].labels, surveys["train"].counts)
-    callbacks, kept = _callbacks(config, model.loss, splits["train"])
+        check_loss(loss, splits["train"].labels, surveys["train"].counts)
+    callbacks, kept = _callbacks(config, loss, splits["train"])
     splits["train"].labels.to_json(folder / "labels.json")
     sources.write_splits(splits, folder / "splits.csv")
-    _write(folder / "coverage.json", {k: found.counts.to_dict() for k, found in surveys.items()})
+    counts = {name: found.counts.to_dict() for name, found in surveys.items()}
+    _write(folder / "coverage.json", counts)
     OmegaConf.save(config, folder / "config.yaml", resolve=True)  # from here on it is a run
-    try:
-        fit(config, model, splits, callbacks, shares)
-        blocks = _evaluate(config, kept.filepath, splits["val"], folder)
-        _write(
-            folder / "environment.json", environment.describe(started, precision, kept.epoch + 1)
-        )
-        page = report.write(folder)
-    except KeyboardInterrupt:
-        _say_where(kept)
-        raise
-    log.info("%s\nmodel: %s\nreport: %s", evaluation.table(blocks, "val"), kept.filepath, page)
-    return blocks["val"]["mean_iou"]
+    chief = devices.is_chief(strategy)
+    names = {name: getattr(innermost(source), "names", []) for name, source in splits.items()}
+    data = resuming.digest(counts, names)
+    saver = Saver(Path(config.output) / run_folders.CHECKPOINTS, loop, callbacks, data, chief)
+    fit(config, loop, splits, callbacks, saver, shares)
+    return _finish(config, kept, splits["val"], folder, started) if chief else None
 
 
 def fit(
     config: DictConfig,
-    model: keras.Model,
+    loop: Loop,
     splits: dict[str, Source],
     callbacks: list[keras.callbacks.Callback],
+    saver: Saver,
     shares: np.ndarray | None = None,
 ) -> None:
-    """Trains the compiled model on the split train, with the split val to watch.
+    """Trains on the split train, with the split val to watch.
 
     The loss of an image is multiplied by its weight; in the split val all count alike.
 
     Args:
         config: its groups trainer, patches, augment and mix, and the seed, are used. With patches,
             the split val is watched in tiles of their size.
-        model: compiled.
+        loop: of the model.
         splits: the sources train and val.
         callbacks: of Keras.
+        saver: of checkpoints.
         shares: how often an image is shown, (N,), see `segkit.data.sampling`; None: equally often.
 
     Raises:
         ValueError: in the words of whatever went wrong while batches were loaded.
     """
     trainer, size = config.trainer, config.trainer.batch_size
-    patches, images = build(config.patches), config.trainer.images_per_epoch
-    train = batches(
-        splits["train"],
-        size,
-        seed=config.seed,
-        epochs=trainer.epochs,
-        shuffle=True,
-        patches=patches,
-        augmentation=build(config.augment),
-        mixing=build(config.mix),
-        shares=shares,
-        images=images,
-        weighted=True,
-    )
-    watched = batches(_tiled(splits["val"], patches.size), size)
-    try:
-        model.fit(
-            train,
-            epochs=trainer.epochs,
-            steps_per_epoch=steps(splits["train"], size, images),
-            validation_data=watched,
-            callbacks=callbacks,
-            shuffle=False,  # the batches come in the order of their epoch already
-            verbose=0,
+    patches, images = build(config.patches), trainer.images_per_epoch
+    augmentation, mixing = build(config.augment), build(config.mix)
+    tiles = _tiled(splits["val"], patches.size)
+    watched_size = -(-size // loop.parts)  # as many as are computed at once in training
+
+    def train(position: Position) -> tf.data.Dataset:
+        make = functools.partial(
+            batches,
+            splits["train"],
+            size,
+            seed=config.seed,
+            epochs=trainer.epochs - position.epoch,
+            first_epoch=position.epoch,
+            first_step=position.step,
+            shuffle=True,
+            patches=patches,
+            augmentation=augmentation,
+            mixing=mixing,
+            shares=shares,
+            images=images,
+            weighted=True,
+            counted=True,
         )
-    except BaseException as error:
-        for callback in callbacks:
-            with contextlib.suppress(Exception):  # of one that had not begun
-                callback.on_train_end()  # closes its files, and takes the bar off the terminal
-        _stop_loading(model, error)
-        # What Python raised inside tf.data arrives wrapped in notes on graph nodes.
-        wrapped = r"\w*(?:Error|Exception): (.*?)(?:\nTraceback|\n\n)"
-        found = re.search(wrapped, getattr(error, "message", ""), re.S)
-        if isinstance(error, tf.errors.OpError) and found is not None:
-            raise ValueError(found.group(1).strip()) from error
-        raise
+        return loop.feed(make, loop.parts)
 
-
-def _stop_loading(model: keras.Model, error: BaseException | None) -> None:
-    """Deletes the iterators that Keras and the frames of an error hold.
-
-    Left to the end of the process, they would wait for threads that wait for Python, for ever.
-    """
-    vars(model).pop("_eval_epoch_iterator", None)
-    while error is not None:
-        for frame, _ in traceback.walk_tb(error.__traceback__):
-            # Keras takes its own frames out of the traceback; they are those that called these.
-            while frame is not None:
-                try:
-                    frame.clear()
-                except RuntimeError:  # still running, as are all that called it
-                    break
-                frame = frame.f_back
-        error = error.__cause__ or error.__context__
-    gc.collect()
+    length = Steps(trainer.epochs, steps(splits["train"], size, images), steps(tiles, watched_size))
+    watched = loop.feed(functools.partial(batches, tiles, watched_size))
+    epochs.fit(loop, train, watched, length, callbacks, saver)
 
 
 def _tiled(source: Source, size: tuple[int, int] | None) -> Source:
     return source if size is None else Tiles(source, size)
-
-
-def _new_folder(path: str) -> Path:
-    folder = sources.make_folder(path)
-    if (folder / "config.yaml").exists():
-        state = "" if (folder / "metrics.json").exists() else ", one that did not finish"
-        raise FileExistsError(
-            f"{folder} holds a run already{state}. Choose another folder with output=DIR, or "
-            "delete it."
-        )
-    return folder
 
 
 def _callbacks(
@@ -218,6 +198,19 @@ def _weigh(node: DictConfig, counts: ClassCounts, folder: Path) -> np.ndarray:
     return weights
 
 
+def _finish(
+    config: DictConfig, kept: BestModel, source: Source, folder: Path, started: float
+) -> float | None:
+    """Scores the model that was kept, writes the report, and takes the checkpoints away."""
+    blocks = _evaluate(config, kept.filepath, source, folder)
+    epoch = None if kept.epoch is None else kept.epoch + 1
+    _write(folder / "environment.json", environment.describe(started, epoch))
+    page = report.write(folder)
+    checkpoints.remove(folder / run_folders.CHECKPOINTS)
+    log.info("%s\nmodel: %s\nreport: %s", evaluation.table(blocks, "val"), kept.filepath, page)
+    return blocks["val"]["mean_iou"]
+
+
 def _evaluate(config: DictConfig, kept: Path, source: Source, folder: Path) -> dict[str, Any]:
     model = keras.models.load_model(kept, compile=False)
     found = evaluation.evaluate(
@@ -232,15 +225,6 @@ def _evaluate(config: DictConfig, kept: Path, source: Source, folder: Path) -> d
     _write(folder / "metrics.json", blocks)
     evaluation.write_gallery(folder / "gallery", found.examples, source.labels, "val")
     return blocks
-
-
-def _say_where(kept: BestModel) -> None:
-    if kept.epoch is None:
-        kept.save(None)
-        log.warning("Stopped by Ctrl-C in the first epoch. The model as it is: %s", kept.filepath)
-    else:
-        best = kept.epoch + 1
-        log.warning("Stopped by Ctrl-C. The best model, of epoch %d: %s", best, kept.filepath)
 
 
 def _write(path: Path, content: dict[str, Any]) -> None:

@@ -277,8 +277,8 @@ def test_images_of_two_sizes_are_named(tmp_path, batch_size):
         (Made(), {"seed": -1}, "seed must be at least 0. Received: -1"),
         (Made(), {"first_epoch": -1}, "first_epoch must be at least 0"),
         (Made(), {"images": 0}, "images must be at least 1. Received: 0"),
-        (Made(), {"shard": (2, 2)}, r"0 <= k < n. Received: \(2, 2\)"),
-        (Made(), {"shard": (0, 3)}, "3 parts, so batch_size must be at least 3. Received: 2"),
+        (Made(), {"shards": ([2], 2)}, r"0 <= k < n. Received: \(\[2\], 2\)"),
+        (Made(), {"shards": ([0], 3)}, "3 parts, so batch_size must be at least 3. Received: 2"),
     ],
 )
 def test_arguments_are_checked(source, changes, words):
@@ -357,13 +357,31 @@ def test_the_parts_in_order_are_the_whole(parts, images):
     arguments = {"shuffle": True, "epochs": 2, "augmentation": light(), "patches": Random(6)}
     arguments |= {"images": images, "seed": 4}
     whole = arrays(batches(Made(), 4, **arguments))
-    shards = [arrays(batches(Made(), 4, shard=(k, parts), **arguments)) for k in range(parts)]
-    joined = [tuple(map(np.concatenate, zip(*pieces))) for pieces in zip(*shards)]
+    alone = [arrays(batches(Made(), 4, shards=([k], parts), **arguments)) for k in range(parts)]
+    joined = [tuple(map(np.concatenate, zip(*pieces))) for pieces in zip(*alone)]
     assert_same(joined, whole)
+    in_turn = arrays(batches(Made(), 4, shards=(range(parts), parts), **arguments))
+    assert_same(in_turn, [piece for pieces in zip(*alone) for piece in pieces])
+
+
+def test_a_part_tells_how_many_images_the_whole_batch_has():
+    counted = [
+        (len(images), int(count))
+        for images, _, count in batches(Made(7), 4, counted=True, shards=([0, 1, 2], 3))
+    ]
+    assert counted == [(2, 4), (1, 4), (1, 4), (1, 3), (1, 3), (1, 3)]
+
+
+@pytest.mark.parametrize("shards", [([0], 1), ([0, 1], 2)])
+def test_a_run_goes_on_in_the_middle_of_an_epoch(shards):
+    arguments = {"shuffle": True, "seed": 4, "augmentation": light(), "shards": shards}
+    whole = arrays(batches(Made(7), 2, epochs=3, **arguments))
+    rest = arrays(batches(Made(7), 2, epochs=2, first_epoch=1, first_step=3, **arguments))
+    assert_same(rest, whole[(4 + 3) * len(shards[0]) :])
 
 
 def test_a_part_of_a_small_last_batch_is_empty():
-    result = arrays(batches(Made(5), 4, shard=(1, 2), mixing=CopyPaste()))
+    result = arrays(batches(Made(5), 4, shards=([1], 2), mixing=CopyPaste()))
     assert [images.shape for images, _ in result] == [(2, *SIZE, 3), (0, *SIZE, 3)]
     assert [target.shape for _, target in result] == [(2, *SIZE, 3), (0, *SIZE, 3)]
 
@@ -376,7 +394,7 @@ def test_mixing_draws_anew_in_each_part():
         return images, target
 
     for k in (0, 1):
-        arrays(batches(Made(4), 4, shard=(k, 2), mixing=record, seed=9))
+        arrays(batches(Made(4), 4, shards=([k], 2), mixing=record, seed=9))
     assert addresses == [(9, 0, 0, 0), (9, 0, 0, 1)]
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from typing import Any, Callable, Protocol, runtime_checkable
+from typing import Any, Callable, Protocol, Sequence, runtime_checkable
 
 import numpy as np
 
@@ -38,7 +38,7 @@ class Loader:
         first_epoch: the epoch of batch 0.
         steps: called one after the other with a sample and its address.
         mixing: called with the images and the target of the batch, and its address; or None.
-        shard: (k, n), part k of each batch cut into n.
+        shards: (ks, n), the parts with these numbers of each batch cut into n, one after another.
 
     Raises:
         ValueError: if an image has another type than uint8 or float32, or another shape than
@@ -54,23 +54,30 @@ class Loader:
         first_epoch: int,
         steps: list[Callable],
         mixing: Callable | None,
-        shard: tuple[int, int],
+        shards: tuple[Sequence[int], int],
     ):
         self.steps = -(-order.count // batch_size)
         self._source, self._seed, self._batch_size = source, order.seed, batch_size
         self._first_epoch, self._changes, self._mixing = first_epoch, steps, mixing
-        self._shard, self._encoder = shard, _Encoder(labels)
+        self._shards, self._encoder = shards, _Encoder(labels)
         # An order serves all batches of its epoch; two epochs overlap while one ends.
         self._order = functools.lru_cache(maxsize=2)(order)
         self.first = self._sample(first_epoch, 0)  # the shape and type that all others must have
         _require_alike(self.first, self.first, 0)
 
-    def __call__(self, number: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Images float32 (B, H, W, K), target int8 (B, H, W, C), weights float32 (B,)."""
-        epoch, step = divmod(int(number), self.steps)
+    def __call__(self, number: int) -> tuple[np.ndarray, ...]:
+        """What comes as the `number`-th, part by part and batch by batch.
+
+        Returns:
+            Images float32 (B, H, W, K), target int8 (B, H, W, C), weights float32 (B,), and the
+            number of images in all parts of the batch, int32 ().
+        """
+        chosen, n = self._shards
+        number, part = divmod(int(number), len(chosen))
+        k = chosen[part]
+        epoch, step = divmod(number, self.steps)
         epoch += self._first_epoch
         whole = self._order(epoch)[step * self._batch_size :][: self._batch_size]
-        k, n = self._shard
         chosen = np.array_split(whole, n)[k]
         samples = [self._sample(epoch, int(index), int(repeat)) for index, repeat in chosen]
         for (index, _), sample in zip(chosen, samples):
@@ -80,7 +87,8 @@ class Loader:
         if self._mixing is not None and samples:
             address = (self._seed, epoch, step) if n == 1 else (self._seed, epoch, step, k)
             images, target = self._mixing(images, target, address)
-        return _unit(images), target, np.array([sample.weight for sample in samples], np.float32)
+        weights = np.array([sample.weight for sample in samples], np.float32)
+        return _unit(images), target, weights, np.int32(len(whole))
 
     def _sample(self, epoch: int, index: int, repeat: int = 0) -> Sample:
         # An image that comes again in an epoch is cut and augmented anew.

@@ -37,14 +37,16 @@ def batches(
     shares: np.ndarray | None = None,
     images: int | None = None,
     weighted: bool = False,
-    shard: tuple[int, int] = (0, 1),
+    counted: bool = False,
+    shards: tuple[Sequence[int], int] = ((0,), 1),
+    first_step: int = 0,
 ) -> tf.data.Dataset:
     """Batches of (images float32 (B, H, W, K) in [0, 1], target int8 (B, H, W, C)).
 
     `epochs` times `steps(source, batch_size, images)` batches in a row; none holds images of two
     epochs. Each is a function of (seed, epoch, step), however many threads load and in whatever
-    order, so first_epoch=e resumes a longer run exactly. Loading runs in parallel, and memory
-    holds a few batches whatever the length of the source.
+    order, so first_epoch=e and first_step=s resume a longer run exactly. Loading runs in
+    parallel, and memory holds a few batches whatever the length of the source.
 
     Args:
         source: the samples; all of one shape (after patches and augmentation).
@@ -68,10 +70,13 @@ def batches(
             one order after another.
         weighted: True yields a third part, the weights of the images, float32 (B,), which Keras
             takes as sample_weight.
-        shard: (k, n), part k of n of each batch, as `numpy.array_split` cuts it: all the parts in
-            order are the whole batch. `batch_size` counts the images of all parts. Mixing happens
-            inside a part, and its address is (seed, epoch, step, k). A part of a last batch of
-            fewer than n images may be empty.
+        counted: True yields a last part, the number of images in all parts of the batch, int32 ().
+        shards: (ks, n), of each batch cut into n the parts with these numbers, one after another,
+            as `numpy.array_split` cuts it: all the parts in order are the whole batch.
+            `batch_size` counts the images of all parts. Mixing happens inside a part, and its
+            address is (seed, epoch, step, k). A part of a last batch of fewer than n images may
+            be empty.
+        first_step: the first batch of the first epoch; those before it are left out.
 
     Raises:
         ValueError: on an empty source, numbers out of range or shares that do not fit, and if the
@@ -81,7 +86,7 @@ def batches(
     count = len(source) if images is None else images
     numbers = {"batch_size": (batch_size, 1), "epochs": (epochs, 1), "images": (count, 1)}
     numbers |= {"seed": (seed, 0), "first_epoch": (first_epoch, 0)}
-    _check(source, numbers, shard, batch_size)
+    _check(source, numbers, shards, batch_size)
     _check_shares(shares, source, shuffle)
     labels = source.labels
     if augmentation is not None or patches is not None:
@@ -89,33 +94,36 @@ def batches(
     changes = [bound(step, labels) for step in (patches, augmentation) if step is not None]
     order = Order(len(source), seed, shuffle, count, shares)
     mixing = bound(mixing, labels)
-    loader = Loader(source, labels, order, batch_size, first_epoch, changes, mixing, shard)
-    graph = functools.partial(_graph, loader=loader, labels=labels, weighted=weighted)
-    loaded = tf.data.Dataset.range(epochs * loader.steps).map(
+    loader = Loader(source, labels, order, batch_size, first_epoch, changes, mixing, shards)
+    extra = slice(2 if weighted else 3, 4 if counted else 3)
+    graph = functools.partial(_graph, loader=loader, labels=labels, extra=extra)
+    parts = len(shards[0])
+    loaded = tf.data.Dataset.range(first_step * parts, epochs * loader.steps * parts).map(
         graph, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True
     )
     return loaded.prefetch(tf.data.AUTOTUNE)
 
 
 def _graph(
-    number: tf.Tensor, loader: Loader, labels: LabelSpace, weighted: bool
+    number: tf.Tensor, loader: Loader, labels: LabelSpace, extra: slice
 ) -> tuple[tf.Tensor, ...]:
-    """Scalar -> images (B, H, W, K), target (B, H, W, C), and weights (B,) if they are wanted."""
+    """Scalar -> images (B, H, W, K), target (B, H, W, C), and of weights (B,), count () some."""
     height, width, channels = loader.first.image.shape
     # Stateless: with op determinism on, tf.data runs stateful functions one by one.
-    images, target, weights = tf.numpy_function(
-        loader, [number], (tf.float32, tf.int8, tf.float32), stateful=False
+    images, target, weights, count = tf.numpy_function(
+        loader, [number], (tf.float32, tf.int8, tf.float32, tf.int32), stateful=False
     )
     images.set_shape((None, height, width, channels))
     target.set_shape((None, height, width, labels.num_classes))
     weights.set_shape((None,))
-    return (images, target, weights) if weighted else (images, target)
+    count.set_shape(())
+    return (images, target, *(images, target, weights, count)[extra])
 
 
 def _check(
     source: Source,
     numbers: dict[str, tuple[int, int]],
-    shard: tuple[int, int],
+    shards: tuple[Sequence[int], int],
     batch_size: int,
 ) -> None:
     if len(source) == 0:
@@ -123,9 +131,9 @@ def _check(
     for name, (value, least) in numbers.items():
         if value < least:
             raise ValueError(f"{name} must be at least {least}. Received: {value!r}.")
-    k, n = shard
-    if not 0 <= k < n:
-        raise ValueError(f"shard is (k, n) with 0 <= k < n. Received: {tuple(shard)}.")
+    chosen, n = shards
+    if not chosen or not all(0 <= k < n for k in chosen):
+        raise ValueError(f"shards is (ks, n) with 0 <= k < n. Received: {tuple(shards)}.")
     if batch_size < n:
         raise ValueError(
             f"A batch is cut into {n} parts, so batch_size must be at least {n}. "

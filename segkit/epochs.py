@@ -1,0 +1,192 @@
+"""The epochs of a run: until the end or a signal."""
+
+from __future__ import annotations
+
+import contextlib
+import gc
+import logging
+import re
+import signal
+import threading
+import time
+import traceback
+from dataclasses import dataclass
+from typing import Any, Callable, Iterator, NamedTuple, Sequence
+
+import keras
+import tensorflow as tf
+
+from segkit.loop import Loop
+from segkit.resuming import Position, Saver, said
+
+log = logging.getLogger(__name__)
+
+_LOGGED_EVERY = 0.2  # seconds; reading the loss makes an accelerator wait
+
+
+class Steps(NamedTuple):
+    """How long a run is: epochs, and batches of an epoch and of the validation after it."""
+
+    epochs: int
+    train: int
+    watched: int
+
+
+def fit(
+    loop: Loop,
+    train: Callable[[Position], tf.data.Dataset],
+    watched: tf.data.Dataset,
+    steps: Steps,
+    callbacks: Sequence[keras.callbacks.Callback],
+    saver: Saver,
+) -> None:
+    """Trains from where the newest checkpoint stands to the last epoch.
+
+    After each epoch the callbacks get the scores of training and, with `val_` before their
+    names, of validation; then a checkpoint is written. SIGTERM and Ctrl-C end the step at hand,
+    write a checkpoint, and end the process; a second one ends it at once.
+
+    Args:
+        loop: what is trained.
+        train: position -> batches from there to the end of the run.
+        watched: the batches of the validation split, once.
+        steps: how many of each there are.
+        callbacks: of Keras; called in this order.
+        saver: of these callbacks and this loop.
+
+    Raises:
+        ValueError: in the words of whatever went wrong while batches were loaded.
+        KeyboardInterrupt, SystemExit: 143 after SIGTERM.
+    """
+    for callback in callbacks:
+        callback.set_model(loop.model)
+        callback.set_params({"epochs": steps.epochs, "steps": steps.train})
+    try:
+        with _signals() as asked:
+            _Run(loop, watched, steps, callbacks, saver, asked).go(train)
+    except BaseException as error:
+        _stop_loading(error)
+        # What Python raised inside tf.data arrives wrapped in notes on graph nodes.
+        wrapped = r"\w*(?:Error|Exception): (.*?)(?:\nTraceback|\n\n)"
+        found = re.search(wrapped, getattr(error, "message", ""), re.S)
+        if isinstance(error, tf.errors.OpError) and found is not None:
+            raise ValueError(found.group(1).strip()) from error
+        raise
+    finally:
+        for callback in callbacks:
+            with contextlib.suppress(Exception):  # of one that had not begun
+                callback.on_train_end()  # closes its files, and takes the bar off the terminal
+
+
+@dataclass
+class _Run:
+    loop: Loop
+    watched: tf.data.Dataset
+    steps: Steps
+    callbacks: Sequence[keras.callbacks.Callback]
+    saver: Saver
+    asked: list[int]  # the signals that came
+
+    def go(self, train: Callable[[Position], tf.data.Dataset]) -> None:
+        model = self.loop.model
+        model.stop_training = False
+        self._call("on_train_begin")
+        position = self.saver.restore()
+        if position.epoch == self.steps.epochs or model.stop_training:
+            return
+        batches = iter(train(position))
+        for epoch in range(position.epoch, self.steps.epochs):
+            self._call("on_epoch_begin", epoch)
+            self._train(batches, Position(epoch, position.step))
+            position = Position(epoch + 1)
+            with self._averaged():
+                judged = self._validated()
+                if judged is not None:
+                    logs = self.loop.trained.results()
+                    logs |= {f"val_{name}": value for name, value in judged.items()}
+                    self._call("on_epoch_end", epoch, logs)
+            if judged is None:  # what is saved are the weights themselves, not their average
+                self._stop_if_asked(Position(epoch, self.steps.train))
+            self.saver.save(position)
+            if model.stop_training:
+                break
+
+    def _train(self, batches: Iterator, first: Position) -> None:
+        if first.step == 0:
+            self.loop.trained.reset()
+        logged = time.monotonic()
+        for step in range(first.step, self.steps.train):
+            self._stop_if_asked(Position(first.epoch, step))
+            self._call("on_train_batch_begin", step)
+            self.loop.train(batches)
+            logs = {}
+            if step + 1 == self.steps.train or time.monotonic() - logged > _LOGGED_EVERY:
+                logs, logged = {"loss": self.loop.trained.loss()}, time.monotonic()
+            self._call("on_train_batch_end", step, logs)
+
+    def _validated(self) -> dict[str, float] | None:
+        """The scores of the validation split; None if there is a signal to stop."""
+        self.loop.validated.reset()
+        batches = iter(self.watched)
+        for _ in range(self.steps.watched):
+            if self.asked:
+                return None
+            self.loop.validate(batches)
+        return self.loop.validated.results()
+
+    def _averaged(self) -> contextlib.AbstractContextManager:
+        average = self.loop.average
+        return contextlib.nullcontext() if average is None else average.in_place()
+
+    def _stop_if_asked(self, position: Position) -> None:
+        if not self.asked:
+            return
+        self.saver.save(position)
+        log.warning("Stopped in %s. The same command goes on from there.", said(position))
+        _end(self.asked[0])
+
+    def _call(self, moment: str, *arguments: Any) -> None:
+        for callback in self.callbacks:
+            getattr(callback, moment)(*arguments)
+
+
+@contextlib.contextmanager
+def _signals() -> Iterator[list[int]]:
+    """While this is open, SIGTERM and Ctrl-C are noted in a list; the second one ends all."""
+    asked: list[int] = []
+    if threading.current_thread() is not threading.main_thread():
+        yield asked  # signals go to the main thread, whoever that is
+        return
+
+    def note(number: int, frame: Any) -> None:
+        asked.append(number)
+        if len(asked) > 1:
+            _end(number)
+
+    before = {number: signal.signal(number, note) for number in (signal.SIGTERM, signal.SIGINT)}
+    try:
+        yield asked
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def _end(number: int) -> None:
+    if number == signal.SIGINT:
+        raise KeyboardInterrupt
+    raise SystemExit(128 + number)
+
+
+def _stop_loading(error: BaseException | None) -> None:
+    """Deletes the iterators that the frames of an error hold.
+
+    Left to the end of the process, they would wait for threads that wait for Python, for ever.
+    """
+    while error is not None:
+        for frame, _ in traceback.walk_tb(error.__traceback__):
+            try:
+                frame.clear()
+            except RuntimeError:  # still running, as are all that called it
+                pass
+        error = error.__cause__ or error.__context__
+    gc.collect()
