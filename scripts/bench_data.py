@@ -35,7 +35,7 @@ import numpy as np  # noqa: E402
 import tensorflow as tf  # noqa: E402
 from PIL import Image  # noqa: E402
 
-from segkit import sources, training  # noqa: E402
+from segkit import assembly, sources, training  # noqa: E402
 from segkit.config import build, compose  # noqa: E402
 from segkit.data import writing  # noqa: E402
 from segkit.data.folder import Folder  # noqa: E402
@@ -176,7 +176,7 @@ def waiting(options: argparse.Namespace) -> None:
 def timed_run(overrides: list[str], output: Path, epochs: int) -> np.ndarray:
     """When each training step asked for its batch, and when it got it; seconds, (steps, 2)."""
     times: list[tuple[float, float]] = []
-    usual = training.batches
+    usual = assembly.batches
 
     def timed(source: Any, *args: Any, **options: Any) -> tf.data.Dataset:
         loaded = usual(source, *args, **options)
@@ -197,11 +197,11 @@ def timed_run(overrides: list[str], output: Path, epochs: int) -> np.ndarray:
         return tf.data.Dataset.from_generator(ask, output_signature=loaded.element_spec)
 
     config = compose("train", [*overrides, f"trainer.epochs={epochs}", f"output='{output}'"])
-    training.batches = timed
+    assembly.batches = timed
     try:
         training.run(config)
     finally:
-        training.batches = usual
+        assembly.batches = usual
     return np.array(times)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import logging
 from typing import Any, Mapping
 
@@ -10,12 +11,12 @@ import numpy as np
 import tensorflow as tf
 from omegaconf import DictConfig, OmegaConf
 
-from segkit import devices, evidence, metrics
+from segkit import devices, evidence, metrics, optimizers, transfer
 from segkit.averaging import Average
 from segkit.config import build
 from segkit.contract import Source, innermost, whole_number
 from segkit.data.normalization import MeanAndStd
-from segkit.data.pipeline import steps
+from segkit.data.pipeline import batches, steps
 from segkit.loop import Loop
 from segkit.losses.compound import described
 
@@ -111,6 +112,7 @@ def assemble(
     weights: np.ndarray,
     normalization: MeanAndStd | None = None,
     strategy: tf.distribute.Strategy | None = None,
+    fresh: bool = True,
 ) -> Loop:
     """The model of the config, compiled with its loss, optimizer and schedule, in its loop.
 
@@ -120,10 +122,12 @@ def assemble(
         weights: of the classes in the loss, (C,).
         normalization: mean and standard deviation of the channels, for the model; None: neither.
         strategy: of all devices; None: the one at hand.
+        fresh: False if the weights come from a checkpoint, so that those of trainer.start_from
+            are not wanted.
     """
     strategy = strategy or tf.distribute.get_strategy()
     with strategy.scope():
-        model = _model(config, source, weights, normalization)
+        model = _model(config, source, weights, normalization, fresh)
         average = None if config.trainer.ema is None else Average(model, config.trainer.ema)
     names, loss = source.labels.names, model.loss
     # Weighted as the loss is, of which the second are the parts.
@@ -133,7 +137,11 @@ def assemble(
 
 
 def _model(
-    config: DictConfig, source: Source, weights: np.ndarray, normalization: MeanAndStd | None
+    config: DictConfig,
+    source: Source,
+    weights: np.ndarray,
+    normalization: MeanAndStd | None,
+    fresh: bool,
 ) -> keras.Model:
     names, trainer = source.labels.names, config.trainer
     channels = source[0].image.shape[-1]
@@ -148,5 +156,51 @@ def _model(
         initial_learning_rate=config.optimizer.learning_rate,
         decay_steps=total,
     )
-    model.compile(optimizer=build(config.optimizer, learning_rate=schedule), loss=loss)
+    if trainer.start_from is not None and fresh:
+        settings = OmegaConf.to_container(config, resolve=True)
+        transfer.start_from(model, trainer.start_from, source.labels, settings)
+    if trainer.freeze is not None:
+        transfer.freeze(model, trainer.freeze)
+    optimizer = build(config.optimizer, learning_rate=schedule)
+    optimizers.spare_from_decay(optimizer, model.trainable_variables)
+    model.compile(optimizer=optimizer, loss=loss)
     return model
+
+
+def feed(
+    config: DictConfig,
+    loop: Loop,
+    source: Source,
+    shares: np.ndarray | None = None,
+    epoch: int = 0,
+    step: int = 0,
+    epochs: int | None = None,
+) -> Any:
+    """The batches that a loop trains on, from a step of an epoch to the end of the run.
+
+    Args:
+        config: its groups trainer, patches, augment and mix, and the seed, are used.
+        loop: of the model.
+        source: the training split.
+        shares: how often an image is shown, (N,), see `segkit.data.sampling`; None: equally often.
+        epoch, step: where to begin, both from 0.
+        epochs: of the whole run; None: trainer.epochs.
+    """
+    make = functools.partial(
+        batches,
+        source,
+        config.trainer.batch_size,
+        seed=config.seed,
+        epochs=(config.trainer.epochs if epochs is None else epochs) - epoch,
+        first_epoch=epoch,
+        first_step=step,
+        shuffle=True,
+        patches=build(config.patches),
+        augmentation=build(config.augment),
+        mixing=build(config.mix),
+        shares=shares,
+        images=config.trainer.images_per_epoch,
+        weighted=True,
+        counted=True,
+    )
+    return loop.feed(make, loop.parts)

@@ -87,7 +87,7 @@ def read(path: Path) -> Checkpoint:
     """
     epoch, step = map(int, path.stem.split("-"))
     try:
-        with np.load(path, allow_pickle=False) as content:
+        with open(path, "rb") as file, np.load(file, allow_pickle=False) as content:
             arrays = {name: content[name] for name in content.files}
         state = json.loads(arrays.pop(_STATE).tobytes())
     except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:

@@ -7,21 +7,29 @@ import difflib
 import importlib
 import logging
 import os
+import signal
 import sys
 import tempfile
+import threading
 import warnings
-from typing import Iterator, Sequence
+from pathlib import Path
+from typing import IO, Any, Iterator, Sequence
 
 import segkit
 
 # verb: (the module whose run(config) does it, what --help says)
 VERBS = {
     "train": ("segkit.training", "train a model, evaluate it, and write a report"),
+    "lr": ("segkit.lr_finding", "raise the learning rate step by step, and say which one suits"),
     "check": ("segkit.checking", "look at every file of a data set, and say what is wrong"),
     "preview": ("segkit.previewing", "show images beside what augmentation makes of them"),
     "synthesize": ("segkit.synthesis", "write a synthetic data set in the folder format"),
     "weights": ("segkit.weighting", "count classes and show the weights they give"),
 }
+
+# What a run folder may hold before config.yaml makes it one.
+BEFORE_A_RUN = (".claim", "normalization.json", "class_weights.json", "labels.json")
+BEFORE_A_RUN += ("splits.csv", "coverage.json")
 
 USAGE = """segkit {version}: segmentation models from the annotations people actually have
 
@@ -44,7 +52,8 @@ segkit train data=folder --help, those of your own data.
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs `segkit VERB [Hydra overrides]` and returns the exit code.
 
-    0 done; 1 an error, explained on stderr; 2 no such verb; 130 stopped by Ctrl-C.
+    0 done; 1 an error, explained on stderr; 2 no such verb; 130 stopped by Ctrl-C; 143 stopped by
+    SIGTERM, as batch systems do. A second run of the same training goes on after 130 and 143.
     """
     arguments = list(sys.argv[1:] if arguments is None else arguments)
     if not arguments or arguments[0] in ("-h", "--help"):
@@ -77,9 +86,16 @@ def _run(verb: str, overrides: list[str]) -> int:
 
         app = hydra.main(version_base="1.3", config_path="pkg://segkit.conf", config_name=verb)
         try:
-            app(_task(verb))()
+            if {"--help", "-h"} & set(overrides):
+                _help(verb, overrides)
+            else:
+                app(_task(verb, _names_a_folder(overrides)))()
         except KeyboardInterrupt:
-            return _stopped(verb)
+            return _stopped(verb, "Ctrl-C", 130)
+        except SystemExit as stop:
+            if stop.code != 128 + signal.SIGTERM:
+                raise
+            return _stopped(verb, "SIGTERM", stop.code)
         except (HydraException, OmegaConfBaseException, OSError, _Failed) as error:
             if full_errors:
                 raise
@@ -91,14 +107,20 @@ def _run(verb: str, overrides: list[str]) -> int:
         except Exception as error:
             # Ctrl-C while Hydra starts comes out as whatever it stumbled over.
             if isinstance(error.__context__, KeyboardInterrupt):
-                return _stopped(verb)
+                return _stopped(verb, "Ctrl-C", 130)
             raise
         return 0
 
 
-def _stopped(verb: str) -> int:
-    print(f"segkit {verb}: stopped by Ctrl-C", file=sys.stderr)
-    return 130
+def _help(verb: str, overrides: list[str]) -> None:
+    from segkit import helping
+
+    print(helping.text(verb, [o for o in overrides if "=" in o and not o.startswith("-")]), end="")
+
+
+def _stopped(verb: str, by: str, code: int) -> int:
+    print(f"segkit {verb}: stopped by {by}", file=sys.stderr)
+    return code
 
 
 class _Failed(BaseException):
@@ -109,6 +131,7 @@ class _Failed(BaseException):
 def _surroundings(argv: list[str]) -> Iterator[None]:
     """What a verb runs in: its arguments, quiet libraries, warnings as one line in the log."""
     variables, arguments, plain = dict(os.environ), sys.argv, warnings.formatwarning
+    ends = _end_by_signal()
     # Before TensorFlow is imported: its start-up notes are for its developers.
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra then hands exceptions over, for our words
@@ -121,45 +144,86 @@ def _surroundings(argv: list[str]) -> Iterator[None]:
             warnings.simplefilter("always", UserWarning)
             yield
     finally:
+        if ends is not None:
+            signal.signal(signal.SIGTERM, ends)
         logging.captureWarnings(False)
         warnings.formatwarning, sys.argv = plain, arguments
         os.environ.clear()
         os.environ.update(variables)
 
 
-def _task(verb: str):
+def _end_by_signal() -> Any:
+    """Lets SIGTERM end this process like an error does, tidily; returns what it did before."""
+    if threading.current_thread() is not threading.main_thread():
+        return None  # signals are none of its business
+    return signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number))
+
+
+def _task(verb: str, named: bool):
     def task(config):
         from hydra.core.hydra_config import HydraConfig
         from omegaconf.errors import OmegaConfBaseException
 
         hydra_config = HydraConfig.get()
+        folder = None
         if hydra_config.runtime.choices["hydra"] == "run":
             config.output = hydra_config.runtime.output_dir  # one a job, in a sweep
+            folder = None if named else Path(config.output)
+            if folder is not None and verb == "train" and hydra_config.mode.name == "RUN":
+                from segkit import run_folders
+
+                folder = None if run_folders.go_on(config) else folder
         elif hydra_config.mode.name == "MULTIRUN":
             raise _Failed(ValueError("this verb does one thing at a time; leave -m out."))
         # Imported here, behind Hydra's own answers: --help need not wait for TensorFlow.
-        with _without_start_up_notes():
-            module = importlib.import_module(VERBS[verb][0])
-        try:
-            return module.run(config)
-        except (OmegaConfBaseException, ValueError, OSError) as error:
-            raise _Failed(error) from error
+        with _nothing_of_failed_starts(folder, verb):
+            with _without_start_up_notes():
+                module = importlib.import_module(VERBS[verb][0])
+            try:
+                return module.run(config)
+            except (OmegaConfBaseException, ValueError, OSError) as error:
+                raise _Failed(error) from error
 
     return task
+
+
+def _names_a_folder(overrides: list[str]) -> bool:
+    """Whether `output` was given and is, or may be, a folder that is there already."""
+    given = [o.partition("=")[2].strip("\"'") for o in overrides if o.startswith("output=")]
+    return any("$" in path or "," in path or Path(path).exists() for path in given)
+
+
+@contextlib.contextmanager
+def _nothing_of_failed_starts(folder: Path | None, verb: str) -> Iterator[None]:
+    """Removes a folder made for a run that never began; None: nothing is removed."""
+    try:
+        yield
+    except BaseException as error:
+        taken = isinstance(error.__cause__, FileExistsError)  # by another run
+        if folder is not None and not taken:
+            with contextlib.suppress(OSError):
+                files = list(folder.iterdir())
+                if {path.name for path in files} <= {f"{verb}.log", *BEFORE_A_RUN}:
+                    for path in files:
+                        path.unlink()
+                    folder.rmdir()
+        raise
 
 
 @contextlib.contextmanager
 def _without_start_up_notes() -> Iterator[None]:
     """Holds back what C++ writes to stderr while TensorFlow starts; shows it if that fails.
 
-    Its notes on processors and missing GPUs come before any log level is obeyed.
+    Its notes on processors and missing GPUs come before any log level is obeyed. On a terminal,
+    one line says what is waited for.
     """
     sys.stderr.flush()
     real = os.dup(2)
-    with tempfile.TemporaryFile() as notes:
+    with tempfile.TemporaryFile() as notes, os.fdopen(real, "w") as terminal:
         os.dup2(notes.fileno(), 2)
         try:
-            yield
+            with _waiting(terminal):
+                yield
         except Exception:
             os.dup2(real, 2)
             notes.seek(0)
@@ -167,7 +231,18 @@ def _without_start_up_notes() -> Iterator[None]:
             raise
         finally:
             os.dup2(real, 2)
-            os.close(real)
+
+
+def _waiting(terminal: IO[str]) -> contextlib.AbstractContextManager:
+    if not terminal.isatty():
+        return contextlib.nullcontext()
+    from rich.console import Console
+    from rich.live import Live
+    from rich.spinner import Spinner
+
+    # Nothing else is redirected: what is imported meanwhile may keep the stderr it finds.
+    plain = {"redirect_stdout": False, "redirect_stderr": False, "transient": True}
+    return Live(Spinner("dots", "starting TensorFlow"), console=Console(file=terminal), **plain)
 
 
 if __name__ == "__main__":

@@ -12,7 +12,17 @@ from omegaconf import DictConfig, OmegaConf
 
 # Rooms whose public classes and functions a config may name. Workshops are not among them, nor
 # what deletes files (writing) or calls its arguments (reference).
-ROOMS = ("callbacks", "class_weights", "data", "losses", "metrics", "models", "synthetic")
+ROOMS = (
+    "callbacks",
+    "class_weights",
+    "data",
+    "losses",
+    "metrics",
+    "models",
+    "optimizers",
+    "schedules",
+    "synthetic",
+)
 CLOSED = ("segkit.data.writing", "segkit.losses.reference")
 
 # Classes of other packages must be of one of these kinds.

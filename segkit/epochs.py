@@ -38,7 +38,7 @@ def fit(
     watched: tf.data.Dataset,
     steps: Steps,
     callbacks: Sequence[keras.callbacks.Callback],
-    saver: Saver,
+    saver: Saver | None = None,
 ) -> None:
     """Trains from where the newest checkpoint stands to the last epoch.
 
@@ -52,7 +52,7 @@ def fit(
         watched: the batches of the validation split, once.
         steps: how many of each there are.
         callbacks: of Keras; called in this order.
-        saver: of these callbacks and this loop.
+        saver: of these callbacks and this loop; None: no checkpoints.
 
     Raises:
         ValueError: in the words of whatever went wrong while batches were loaded.
@@ -66,16 +66,23 @@ def fit(
             _Run(loop, watched, steps, callbacks, saver, asked).go(train)
     except BaseException as error:
         _stop_loading(error)
-        # What Python raised inside tf.data arrives wrapped in notes on graph nodes.
-        wrapped = r"\w*(?:Error|Exception): (.*?)(?:\nTraceback|\n\n)"
-        found = re.search(wrapped, getattr(error, "message", ""), re.S)
-        if isinstance(error, tf.errors.OpError) and found is not None:
-            raise ValueError(found.group(1).strip()) from error
+        if isinstance(error, tf.errors.OpError) and (worded := in_words(error)) is not error:
+            raise worded from error
         raise
     finally:
         for callback in callbacks:
             with contextlib.suppress(Exception):  # of one that had not begun
                 callback.on_train_end()  # closes its files, and takes the bar off the terminal
+
+
+def in_words(error: tf.errors.OpError) -> Exception:
+    """What Python raised inside tf.data, which arrives wrapped in notes on graph nodes.
+
+    If it did not come from there, the error itself.
+    """
+    wrapped = r"\w*(?:Error|Exception): (.*?)(?:\nTraceback|\n\n)"
+    found = re.search(wrapped, error.message, re.S)
+    return error if found is None else ValueError(found.group(1).strip())
 
 
 @dataclass
@@ -84,14 +91,14 @@ class _Run:
     watched: tf.data.Dataset
     steps: Steps
     callbacks: Sequence[keras.callbacks.Callback]
-    saver: Saver
+    saver: Saver | None
     asked: list[int]  # the signals that came
 
     def go(self, train: Callable[[Position], tf.data.Dataset]) -> None:
         model = self.loop.model
         model.stop_training = False
         self._call("on_train_begin")
-        position = self.saver.restore()
+        position = Position() if self.saver is None else self.saver.restore()
         if position.epoch == self.steps.epochs or model.stop_training:
             return
         batches = iter(train(position))
@@ -107,7 +114,7 @@ class _Run:
                     self._call("on_epoch_end", epoch, logs)
             if judged is None:  # what is saved are the weights themselves, not their average
                 self._stop_if_asked(Position(epoch, self.steps.train))
-            self.saver.save(position)
+            self._save(position)
             if model.stop_training:
                 break
 
@@ -141,9 +148,13 @@ class _Run:
     def _stop_if_asked(self, position: Position) -> None:
         if not self.asked:
             return
-        self.saver.save(position)
+        self._save(position)
         log.warning("Stopped in %s. The same command goes on from there.", said(position))
         _end(self.asked[0])
+
+    def _save(self, position: Position) -> None:
+        if self.saver is not None:
+            self.saver.save(position)
 
     def _call(self, moment: str, *arguments: Any) -> None:
         for callback in self.callbacks:
@@ -184,9 +195,12 @@ def _stop_loading(error: BaseException | None) -> None:
     """
     while error is not None:
         for frame, _ in traceback.walk_tb(error.__traceback__):
-            try:
-                frame.clear()
-            except RuntimeError:  # still running, as are all that called it
-                pass
+            # TensorFlow takes its own frames out of the traceback; they called these.
+            while frame is not None:
+                try:
+                    frame.clear()
+                except RuntimeError:  # still running, as are all that called it
+                    break
+                frame = frame.f_back
         error = error.__cause__ or error.__context__
     gc.collect()

@@ -79,12 +79,12 @@ class Loop:
     def train(self, batches: Iterator) -> None:
         """One step: takes `parts` parts from the iterator, and moves the weights once.
 
-        A part is (images, target, weights, count), see `segkit.data.pipeline.batches`.
+        A part is (images, target, weights, counts), see `segkit.data.pipeline.batches`.
         """
         self._train(batches)
 
     def validate(self, batches: Iterator) -> None:
-        """Judges one batch, (images, target), and counts it in `validated`."""
+        """Judges one batch, (images, target, counts), and counts it in `validated`."""
         self._validate(batches)
 
     def _train_step(self, batches: Iterator) -> None:
@@ -96,12 +96,12 @@ class Loop:
             self.average.update()
 
     def _part(self, part: tuple, before: list[tf.Tensor]) -> list[tf.Tensor]:
-        images, target, weights, count = part
+        images, target, weights, counts = part
         # One part after another: only then is the memory of one enough.
         with tf.control_dependencies(before):
             images = tf.identity(images)
-        gradients, logits, values = self._compute(images, target, weights, count)
-        self.trained.count(target, logits, values, weights)
+        gradients, logits, values = self._compute(images, target, weights, counts[0])
+        self.trained.count(target, logits, values, weights, self._real(counts))
         return [g + b for g, b in zip(gradients, before)] if before else gradients
 
     def _differentiate(
@@ -127,10 +127,14 @@ class Loop:
         self.strategy.run(self._judge, args=(next(batches),))
 
     def _judge(self, part: tuple) -> None:
-        images, target = part
+        images, target, counts = part
         logits = self.model(images, training=False)
         values = self.model.loss.call(target, logits)
-        self.validated.count(target, logits, values, tf.ones_like(values))
+        self.validated.count(target, logits, values, tf.ones_like(values), self._real(counts))
+
+    def _real(self, counts: tf.Tensor) -> tf.Tensor | None:
+        """How many images of a part count; None for all: it is the whole batch."""
+        return counts[1] if self.parts * self.strategy.num_replicas_in_sync > 1 else None
 
 
 class Scores:
@@ -146,9 +150,20 @@ class Scores:
         return [v for metric in (self._mean, *self._metrics) for v in metric.variables]
 
     def count(
-        self, target: tf.Tensor, logits: tf.Tensor, values: tf.Tensor, weights: tf.Tensor
+        self,
+        target: tf.Tensor,
+        logits: tf.Tensor,
+        values: tf.Tensor,
+        weights: tf.Tensor,
+        real: tf.Tensor | None = None,
     ) -> None:
-        """Takes in a batch: (B, H, W, C) both, and the loss and the weight of each image, (B,)."""
+        """Takes in a batch: (B, H, W, C) both, and the loss and the weight of each image, (B,).
+
+        Only the first `real` images count; None: all.
+        """
+        if real is not None:
+            parts = (target, logits, values, weights)
+            target, logits, values, weights = (part[:real] for part in parts)
         self._mean.update_state(values * weights)
         for metric in self._metrics:
             metric.update_state(target, logits, sample_weight=weights)

@@ -19,7 +19,8 @@ from segkit.loop import Loop
 
 log = logging.getLogger(__name__)
 
-_KERAS = {"params", "_model", "validation_data", "writes"}  # of a callback, and not its state
+# Of a callback, and not its state. Keras turns min_delta round once it begins to monitor.
+_KERAS = {"params", "_model", "validation_data", "writes", "min_delta"}
 
 
 class Position(NamedTuple):

@@ -4,17 +4,21 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
+import logging
 import os
 from pathlib import Path
 from typing import Any, Iterator, Mapping
 
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
+from yaml import YAMLError
+
+log = logging.getLogger(__name__)
 
 CHECKPOINTS = "checkpoints"
 
 # Keys that say where or how a run is shown, and nothing about what comes out.
-_FREE = ("output", "trainer.resume", "callbacks.progress", "hydra")
+_FREE = ("output", "trainer.resume", "callbacks.progress")
 
 
 def is_finished(folder: Path) -> bool:
@@ -85,7 +89,7 @@ def differences(folder: Path, config: DictConfig) -> list[str]:
         recorded = OmegaConf.load(path)
         # Paths inside the run folder follow it, wherever it was moved.
         mine = OmegaConf.merge(config, {"output": recorded.output})
-    except (OSError, ValueError, OmegaConfBaseException, AttributeError) as error:
+    except (OSError, ValueError, YAMLError, OmegaConfBaseException, AttributeError) as error:
         raise ValueError(f"{path} cannot be read ({error}).") from error
     there, here = (_flat(OmegaConf.to_container(c, resolve=True)) for c in (recorded, mine))
     missing = object()
@@ -96,6 +100,32 @@ def differences(folder: Path, config: DictConfig) -> list[str]:
         if there.get(key, missing) != here.get(key, missing)
         and not any(key == free or key.startswith(f"{free}.") for free in _FREE)
     ]
+
+
+def go_on(config: DictConfig) -> bool:
+    """Turns to the run that an interrupted command with this config left behind, if there is one.
+
+    For commands that name no folder of their own: `config.output` becomes that of the run, and
+    the log goes there. The folder that was made for a new run is removed if nothing else is in it.
+    """
+    twin = unfinished_twin(config) if config.trainer.resume else None
+    if twin is None:
+        return False
+    made, config.output = Path(config.output), str(twin)
+    root = logging.getLogger()
+    for handler in [h for h in root.handlers if isinstance(h, logging.FileHandler)]:
+        root.removeHandler(handler)
+        handler.close()
+        old = Path(handler.baseFilename)
+        moved = logging.FileHandler(twin / old.name)
+        moved.setFormatter(handler.formatter)
+        root.addHandler(moved)
+        if old.stat().st_size == 0:
+            old.unlink()
+    with contextlib.suppress(OSError):
+        made.rmdir()
+    log.info("The same command was interrupted in %s; it goes on there.", twin)
+    return True
 
 
 def unfinished_twin(config: DictConfig) -> Path | None:

@@ -13,6 +13,7 @@ from segkit import class_weights, parallel
 from segkit.class_weights import ClassCounts
 from segkit.config import build
 from segkit.contract import Source, innermost
+from segkit.data.tiles import Tiles
 from segkit.synthetic.missing import HiddenAnnotations
 from segkit.targets import shown
 
@@ -86,6 +87,11 @@ def describe(name: str, source: Source, counts: ClassCounts) -> str:
     more = f", and {len(groups) - _SHOWN} more" if len(groups) > _SHOWN else ""
     listed = f"{', '.join(groups[:_SHOWN])}{more}"
     return f"{name}: {len(source):,} images of {len(groups)} groups ({listed}), {share}"
+
+
+def tiled(source: Source, size: tuple[int, int] | None) -> Source:
+    """A source in tiles of a size, or as it is if there is none."""
+    return source if size is None else Tiles(source, size)
 
 
 def write_splits(splits: Mapping[str, Source], path: Path) -> None:

@@ -29,17 +29,16 @@ from segkit import (
     resuming,
     run_folders,
     sources,
+    watching,
 )
 from segkit.callbacks import BestModel
+from segkit.callbacks.progress import waiting
 from segkit.class_weights import ClassCounts
 from segkit.config import build
 from segkit.contract import Source, innermost
 from segkit.data.pipeline import batches, steps
-from segkit.data.tiles import Tiles
 from segkit.epochs import Steps
-from segkit.estimation import AnnotatedShare
 from segkit.loop import Loop
-from segkit.losses.estimated import estimated_terms
 from segkit.resuming import Position, Saver
 
 log = logging.getLogger(__name__)
@@ -80,23 +79,34 @@ def _run(
     weights = _weigh(config.class_weights, surveys["train"].counts, folder)
     normalization, recorded = assembly.normalise(config, splits["train"])
     _write(folder / "normalization.json", recorded)
-    loop = assembly.assemble(config, splits["train"], weights, normalization, strategy)
+    begun = checkpoints.newest(Path(config.output) / run_folders.CHECKPOINTS) is not None
+    loop = assembly.assemble(
+        config, splits["train"], weights, normalization, strategy, fresh=not begun
+    )
     loss = loop.model.loss
     preflight.check_exclusion(loss, splits["train"].labels)
     for check_loss in (preflight.check_gates, preflight.check_estimates):
         check_loss(loss, splits["train"].labels, surveys["train"].counts)
-    callbacks, kept = _callbacks(config, loss, splits["train"])
+    callbacks, kept = watching.callbacks(config, loss, splits, devices.is_chief(strategy))
     splits["train"].labels.to_json(folder / "labels.json")
     sources.write_splits(splits, folder / "splits.csv")
     counts = {name: found.counts.to_dict() for name, found in surveys.items()}
     _write(folder / "coverage.json", counts)
     OmegaConf.save(config, folder / "config.yaml", resolve=True)  # from here on it is a run
-    chief = devices.is_chief(strategy)
     names = {name: getattr(innermost(source), "names", []) for name, source in splits.items()}
     data = resuming.digest(counts, names)
-    saver = Saver(Path(config.output) / run_folders.CHECKPOINTS, loop, callbacks, data, chief)
-    fit(config, loop, splits, callbacks, saver, shares)
-    return _finish(config, kept, splits["val"], folder, started) if chief else None
+    saver = Saver(
+        Path(config.output) / run_folders.CHECKPOINTS,
+        loop,
+        callbacks,
+        data,
+        devices.is_chief(strategy),
+    )
+    with watching.until_the_end(callbacks, kept):
+        fit(config, loop, splits, callbacks, saver, shares)
+        if not devices.is_chief(strategy):
+            return None
+        return _finish(config, kept, splits["val"], folder, started)
 
 
 def fit(
@@ -104,7 +114,7 @@ def fit(
     loop: Loop,
     splits: dict[str, Source],
     callbacks: list[keras.callbacks.Callback],
-    saver: Saver,
+    saver: Saver | None = None,
     shares: np.ndarray | None = None,
 ) -> None:
     """Trains on the split train, with the split val to watch.
@@ -117,61 +127,26 @@ def fit(
         loop: of the model.
         splits: the sources train and val.
         callbacks: of Keras.
-        saver: of checkpoints.
+        saver: of checkpoints; None: none are written.
         shares: how often an image is shown, (N,), see `segkit.data.sampling`; None: equally often.
 
     Raises:
         ValueError: in the words of whatever went wrong while batches were loaded.
     """
     trainer, size = config.trainer, config.trainer.batch_size
-    patches, images = build(config.patches), trainer.images_per_epoch
-    augmentation, mixing = build(config.augment), build(config.mix)
-    tiles = _tiled(splits["val"], patches.size)
+    tiles = sources.tiled(splits["val"], build(config.patches).size)
     watched_size = -(-size // loop.parts)  # as many as are computed at once in training
 
-    def train(position: Position) -> tf.data.Dataset:
-        make = functools.partial(
-            batches,
-            splits["train"],
-            size,
-            seed=config.seed,
-            epochs=trainer.epochs - position.epoch,
-            first_epoch=position.epoch,
-            first_step=position.step,
-            shuffle=True,
-            patches=patches,
-            augmentation=augmentation,
-            mixing=mixing,
-            shares=shares,
-            images=images,
-            weighted=True,
-            counted=True,
-        )
-        return loop.feed(make, loop.parts)
+    def train(position: Position) -> Any:
+        return assembly.feed(config, loop, splits["train"], shares, *position)
 
-    length = Steps(trainer.epochs, steps(splits["train"], size, images), steps(tiles, watched_size))
-    watched = loop.feed(functools.partial(batches, tiles, watched_size))
+    length = Steps(
+        trainer.epochs,
+        steps(splits["train"], size, trainer.images_per_epoch),
+        steps(tiles, watched_size),
+    )
+    watched = loop.feed(functools.partial(batches, tiles, watched_size, counted=True))
     epochs.fit(loop, train, watched, length, callbacks, saver)
-
-
-def _tiled(source: Source, size: tuple[int, int] | None) -> Source:
-    return source if size is None else Tiles(source, size)
-
-
-def _callbacks(
-    config: DictConfig, loss: Any, source: Source
-) -> tuple[list[keras.callbacks.Callback], BestModel]:
-    """The callbacks of the config and those the loss needs, and the one that keeps a model."""
-    built = [build(node) for node in config.callbacks.values() if node is not None]
-    if any(estimated_terms(loss)):
-        source = _tiled(source, build(config.patches).size)
-    # First, so that the others find the estimates in the log.
-    built.insert(0, AnnotatedShare(loss, source, seed=config.seed))
-    for callback in built:
-        if isinstance(callback, BestModel):
-            return built, callback
-    latest = BestModel(Path(config.output) / "model.keras", monitor=None)
-    return [*built, latest], latest
 
 
 def _survey(splits: dict[str, Source], config: DictConfig) -> dict[str, sources.Survey]:
@@ -202,9 +177,14 @@ def _finish(
     config: DictConfig, kept: BestModel, source: Source, folder: Path, started: float
 ) -> float | None:
     """Scores the model that was kept, writes the report, and takes the checkpoints away."""
-    blocks = _evaluate(config, kept.filepath, source, folder)
-    epoch = None if kept.epoch is None else kept.epoch + 1
-    _write(folder / "environment.json", environment.describe(started, epoch))
+    if kept.epoch is None:
+        raise ValueError(
+            "No model was kept: the loss was not a number after any epoch. Lower "
+            "optimizer.learning_rate, or try trainer.precision=float32."
+        )
+    with waiting("scoring val"):
+        blocks = _evaluate(config, kept.filepath, source, folder)
+    _write(folder / "environment.json", environment.describe(started, kept.epoch + 1))
     page = report.write(folder)
     checkpoints.remove(folder / run_folders.CHECKPOINTS)
     log.info("%s\nmodel: %s\nreport: %s", evaluation.table(blocks, "val"), kept.filepath, page)

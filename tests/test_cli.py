@@ -1,12 +1,16 @@
 """The command: verbs, help, and the words of mistakes."""
 
 import os
+import re
+import shutil
+import signal
 import subprocess
 import sys
 import time
 
 import pytest
 
+from segkit import helping
 from segkit.cli import VERBS, main
 
 
@@ -122,3 +126,125 @@ def test_a_mistake_from_outside(tmp_path):
     done = segkit("train", "loss=dice", cwd=tmp_path)
     assert done.returncode == 1 and "no choice 'dice' for loss" in done.stderr
     assert "Traceback" not in done.stderr and not list(tmp_path.iterdir())
+
+
+def test_help_explains_keys_with_the_comments_of_the_files(capsys):
+    assert main(["train", "--help", "callbacks=mlflow", "trainer.epochs=99", "data=article"]) == 0
+    shown = capsys.readouterr().out
+    for line in (
+        "# data=article: Scenes in the layout of the 2018 article: one ellipse, one rectangle",
+        "  epochs: 99",
+        "  batch_size: 8  # images; small batches take more steps, and learn more per epoch",
+        "  height: 64  # pixels",  # of the choice that article is built on
+        "    patience: 15  # epochs without a better one",
+        "    experiment: segkit  # made if it is not there",
+        "seed: 0  # of everything random",
+    ):
+        assert f"\n{line}" in shown
+    main(["weights", "-h", "data=joined"])
+    shown = capsys.readouterr().out
+    assert "# data=joined: Several data sets" in shown and "size: null  # this and what" in shown
+    assert shown.endswith("--hydra-help  everything else that Hydra can do\n")
+
+
+@pytest.mark.parametrize(
+    "text, found",
+    [
+        ("# the file\na: 1  # one", {("a",): "one"}),
+        ("a:  # group\n  b: '#'  # hash\nc: [1]", {("a",): "group", ("a", "b"): "hash"}),
+        ("a: 1\n# of b,\n# in two lines\nb: 2", {("b",): "of b, in two lines"}),
+        ("a: 1\n# of nothing\n\nb: 2", {}),
+        ("url: s3://x#y\nb:\n- c: 1  # of a list", {}),
+    ],
+)
+def test_comments_of_a_yaml_file(text, found):
+    assert helping.comments(text) == found
+
+
+def test_help_explains_a_wrong_choice(capsys):
+    assert main(["train", "--help", "loss=dice"]) == 1
+    assert "there is no choice 'dice' for loss." in capsys.readouterr().err
+
+
+def ends_with(error):
+    def run(config):
+        if isinstance(error, BaseException):
+            raise error
+        error(config)
+
+    return run
+
+
+@pytest.mark.parametrize(
+    "error, code, words",
+    [
+        (SystemExit(143), 143, "segkit train: stopped by SIGTERM\n"),
+        (lambda _: os.kill(os.getpid(), signal.SIGTERM), 143, "segkit train: stopped by SIGTERM\n"),
+        (KeyboardInterrupt(), 130, "segkit train: stopped by Ctrl-C\n"),
+        (ValueError("no images"), 1, "segkit train: no images\n"),
+    ],
+)
+def test_how_a_run_ends_is_told_in_one_line_and_a_code(
+    error, code, words, tmp_path, monkeypatch, capfd, hydra_off
+):
+    """Also before training has begun, which leaves no folder behind."""
+    monkeypatch.setattr("segkit.training.run", ends_with(error))
+    before = signal.getsignal(signal.SIGTERM)
+    capfd.readouterr()  # the module was imported just now, without the command's precautions
+    assert main(["train", f"output={tmp_path / 'run'}"]) == code
+    assert capfd.readouterr().err == words
+    assert not list(tmp_path.iterdir())
+    assert signal.getsignal(signal.SIGTERM) is before
+
+
+def test_an_exit_of_another_code_is_left_alone(tmp_path, monkeypatch, hydra_off):
+    monkeypatch.setattr("segkit.training.run", ends_with(SystemExit(7)))
+    with pytest.raises(SystemExit) as stop:
+        main(["train", f"output={tmp_path / 'run'}"])
+    assert stop.value.code == 7
+
+
+@pytest.mark.parametrize(
+    "made, error",
+    [
+        ([], FileExistsError("Another run writes into it.")),
+        (["config.yaml"], ValueError("NaN")),
+        (["notes.txt"], ValueError("NaN")),
+    ],
+)
+def test_a_folder_with_more_in_it_than_a_log_stays(made, error, tmp_path, monkeypatch, hydra_off):
+    def run(config):
+        for name in made:
+            (tmp_path / "run" / name).touch()
+        raise error
+
+    monkeypatch.setattr("segkit.training.run", run)
+    assert main(["train", f"output={tmp_path / 'run'}"]) == 1
+    assert {p.name for p in (tmp_path / "run").iterdir()} == {"train.log", *made}
+
+
+def test_a_folder_that_was_there_stays(tmp_path, monkeypatch, hydra_off):
+    monkeypatch.setattr("segkit.training.run", ends_with(ValueError("no images")))
+    assert main(["train", f"output={tmp_path}"]) == 1
+    assert [path.name for path in tmp_path.iterdir()] == ["train.log"]
+
+
+@pytest.mark.skipif(not shutil.which("script"), reason="needs the command script")
+def test_a_terminal_says_what_is_waited_for_and_nothing_of_tensorflow(tmp_path):
+    """On a terminal of its own: TensorFlow writes past Python, and knows no log level at first."""
+    scenes = "data.sizes.train=8 data.sizes.val=2 data.height=16 data.width=16"
+    quick = "trainer.epochs=1 model.filters=2 model.depth=1 trainer.gallery=0"
+    command = f"{sys.executable} -m segkit.cli train output={tmp_path / 'run'} {scenes} {quick}"
+    done = subprocess.run(
+        ["script", "-qec", command, "/dev/null"], capture_output=True, text=True, timeout=300
+    )
+    assert done.returncode == 0, done.stdout
+    shown = re.sub(r"\x1b\[[0-9;?]*[a-zA-Z]", "", done.stdout)
+    for words in ("starting TensorFlow", "compiling the first step", "scoring val", "epoch 1/1  "):
+        assert words in shown
+    odd = [
+        line
+        for line in re.split(r"[\r\n]+", shown)
+        if re.search(r"oneDNN|cuda|XLA|TF_|WARNING|I0000|E0000|W0000|rebuild Tensor", line)
+    ]
+    assert odd == []

@@ -7,7 +7,7 @@ from typing import Any, Callable, Protocol, Sequence, runtime_checkable
 
 import numpy as np
 
-from segkit.contract import Sample, Source
+from segkit.contract import UNKNOWN, Sample, Source
 from segkit.data.sampling import Order
 from segkit.labels import LabelSpace
 from segkit.targets import encode, known_ids
@@ -69,8 +69,9 @@ class Loader:
         """What comes as the `number`-th, part by part and batch by batch.
 
         Returns:
-            Images float32 (B, H, W, K), target int8 (B, H, W, C), weights float32 (B,), and the
-            number of images in all parts of the batch, int32 ().
+            Images float32 (B, H, W, K), target int8 (B, H, W, C), weights float32 (B,), and how
+            many images all parts of the batch have and this one, int32 (2,). A part without any
+            holds one of which nothing is known.
         """
         chosen, n = self._shards
         number, part = divmod(int(number), len(chosen))
@@ -79,16 +80,23 @@ class Loader:
         epoch += self._first_epoch
         whole = self._order(epoch)[step * self._batch_size :][: self._batch_size]
         chosen = np.array_split(whole, n)[k]
+        counts = np.array([len(whole), len(chosen)], np.int32)
+        images, target, weights = self._loaded(epoch, chosen if len(chosen) else whole[:1])
+        if self._mixing is not None and len(chosen):
+            address = (self._seed, epoch, step) if n == 1 else (self._seed, epoch, step, k)
+            images, target = self._mixing(images, target, address)
+        if not len(chosen):
+            target, weights = np.full_like(target, UNKNOWN), np.zeros_like(weights)
+        return _unit(images), target, weights, counts
+
+    def _loaded(self, epoch: int, chosen: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Draws (M, 2), see `Order` -> images, target and weights."""
         samples = [self._sample(epoch, int(index), int(repeat)) for index, repeat in chosen]
         for (index, _), sample in zip(chosen, samples):
             _require_alike(self.first, sample, index)
-        images = _stacked([sample.image for sample in samples], self.first.image)
+        images = _stacked([sample.image for sample in samples])
         target = self._encoder(samples, self.first.image.shape[:2])
-        if self._mixing is not None and samples:
-            address = (self._seed, epoch, step) if n == 1 else (self._seed, epoch, step, k)
-            images, target = self._mixing(images, target, address)
-        weights = np.array([sample.weight for sample in samples], np.float32)
-        return _unit(images), target, weights, np.int32(len(whole))
+        return images, target, np.array([sample.weight for sample in samples], np.float32)
 
     def _sample(self, epoch: int, index: int, repeat: int = 0) -> Sample:
         # An image that comes again in an epoch is cut and augmented anew.
@@ -142,10 +150,10 @@ class _Encoder:
         return table
 
 
-def _stacked(images: list[np.ndarray], like: np.ndarray) -> np.ndarray:
+def _stacked(images: list[np.ndarray]) -> np.ndarray:
     if len({image.dtype for image in images}) > 1:  # files of 8 and of 16 bits, side by side
         images = [_unit(image) for image in images]
-    return np.stack(images) if images else np.empty((0, *like.shape), like.dtype)
+    return np.stack(images)
 
 
 def _unit(images: np.ndarray) -> np.ndarray:

@@ -70,12 +70,14 @@ def batches(
             one order after another.
         weighted: True yields a third part, the weights of the images, float32 (B,), which Keras
             takes as sample_weight.
-        counted: True yields a last part, the number of images in all parts of the batch, int32 ().
+        counted: True yields a last element, int32 (2,): the number of images in all parts of the
+            batch, and in this one.
         shards: (ks, n), of each batch cut into n the parts with these numbers, one after another,
             as `numpy.array_split` cuts it: all the parts in order are the whole batch.
             `batch_size` counts the images of all parts. Mixing happens inside a part, and its
-            address is (seed, epoch, step, k). A part of a last batch of fewer than n images may
-            be empty.
+            address is (seed, epoch, step, k). A part that is left without one, of a last batch of
+            fewer than n images, holds the first image of the batch with weight 0 and an unknown
+            target, and says that it has none: networks cannot compute on nothing.
         first_step: the first batch of the first epoch; those before it are left out.
 
     Raises:
@@ -107,17 +109,17 @@ def batches(
 def _graph(
     number: tf.Tensor, loader: Loader, labels: LabelSpace, extra: slice
 ) -> tuple[tf.Tensor, ...]:
-    """Scalar -> images (B, H, W, K), target (B, H, W, C), and of weights (B,), count () some."""
+    """Scalar -> images (B, H, W, K), target (B, H, W, C), and of weights (B,), counts (2,) some."""
     height, width, channels = loader.first.image.shape
     # Stateless: with op determinism on, tf.data runs stateful functions one by one.
-    images, target, weights, count = tf.numpy_function(
+    images, target, weights, counts = tf.numpy_function(
         loader, [number], (tf.float32, tf.int8, tf.float32, tf.int32), stateful=False
     )
     images.set_shape((None, height, width, channels))
     target.set_shape((None, height, width, labels.num_classes))
     weights.set_shape((None,))
-    count.set_shape(())
-    return (images, target, *(images, target, weights, count)[extra])
+    counts.set_shape((2,))
+    return (images, target, *(images, target, weights, counts)[extra])
 
 
 def _check(

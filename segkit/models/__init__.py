@@ -1,5 +1,7 @@
 """Networks that map images (B, H, W, K) to logits (B, H, W, C)."""
 
+from segkit.models.encoders import ENCODERS
+from segkit.models.folding import fold
 from segkit.models.unet import unet
 
-__all__ = ["unet"]
+__all__ = ["ENCODERS", "fold", "unet"]

@@ -1,15 +1,21 @@
-"""The U-Net, of any depth and width, for images of any size."""
+"""The U-Net, of any depth and width, with any encoder, for images of any size."""
 
 from __future__ import annotations
 
 from typing import Any, Sequence
 
 import keras
-import numpy as np
-from keras import layers, ops
+from keras import layers
 
-from segkit.contract import whole_number
-from segkit.models.normalization import BatchNormalization
+from segkit.contract import share, whole_number
+from segkit.models import encoders
+from segkit.models.blocks import (
+    CropToMatch,
+    PadToMultiple,
+    attention_gate,
+    normalized,
+    two_convolutions,
+)
 
 NORMALIZATIONS = ("batch", "none")
 
@@ -23,6 +29,11 @@ def unet(
     name: str = "unet",
     mean: Sequence[float] | None = None,
     std: Sequence[float] | None = None,
+    *,
+    encoder: str | None = None,
+    weights: str | None = None,
+    attention: bool = False,
+    dropout: float = 0.0,
 ) -> keras.Model:
     """Builds a U-Net that maps images (B, H, W, K) to float32 logits (B, H, W, C).
 
@@ -31,26 +42,85 @@ def unet(
     the same level joined on, two 3x3 convolutions. Level d has filters * 2^d channels. A 1x1
     convolution gives the logits.
 
+    With an encoder, the way down is a backbone of keras.applications, its layers called
+    `encoder_...`: the last features of stride 2^d are those of level d, and the deepest ones the
+    bottom. The levels that a backbone has nothing for, 0 and the 1 of ConvNeXt, join nothing on.
+
     H and W may be anything from 1 on: pooling rounds odd sizes up, and the way up is cropped back
-    to the size of its level.
+    to the size of its level. For an encoder, the image is padded to multiples of 2^depth.
 
     Args:
         input_shape: (H, W, K); None where the size varies from batch to batch.
         num_classes: C.
         filters: channels of the first level.
-        depth: number of poolings, from 0.
-        normalization: "batch" or "none", behind each 3x3 convolution.
+        depth: number of halvings, from 0; with an encoder from 1 (ConvNeXt: 2) to 5.
+        normalization: "batch" or "none", behind each 3x3 convolution that is not the encoder's.
         name: of the model.
         mean, std: of the channels of the images, (K,) each. With them, the first layer turns x
             into (x - mean) / std, in float32 whatever the precision, and is saved with the model.
+            An encoder without them normalises as its family does; with weights it must.
+        encoder: None, or one of `segkit.models.ENCODERS`.
+        weights: of the encoder: None for random ones, "imagenet", or a file of them.
+        attention: whether a gate decides, pixel by pixel, how much of the features is joined on.
+        dropout: share of the channels at the bottom that each training step sets to 0.
 
     Raises:
-        ValueError: if a number is not a whole number in its range, the choice is unknown, or mean
-            and std are not one number a channel each.
+        ValueError: if a number is not in its range, a choice is unknown, mean and std are not one
+            number a channel each or contradict the weights, or the weights cannot be had.
 
-    Ref: Ronneberger et al. 2015, arXiv:1505.04597. Differs: padded convolutions, so that the
-    logits are as large as the image.
+    Ref: Ronneberger et al. 2015, arXiv:1505.04597; Oktay et al. 2018, arXiv:1804.03999. Differs:
+    padded convolutions, so that the logits are as large as the image.
     """
+    _check(input_shape, num_classes, filters, depth, normalization)
+    _check_options(attention, dropout)
+    if encoder is not None:
+        encoder = encoders.known(encoder)
+    _check_weights(encoder, weights, mean, std)
+    image = keras.Input(tuple(input_shape), name="image")
+    if encoder is None:
+        x = normalized(image, mean, std)
+        x, skips = _down(x, filters, depth, normalization)
+    else:
+        if mean is None and std is None:
+            mean, std = encoders.preprocessing(encoder, image.shape[-1])
+        x = PadToMultiple(2**depth, name="image_pad")(normalized(image, mean, std))
+        skips = encoders.features(encoder, image, x, depth, weights)
+        x = skips.pop(depth)
+    if dropout:
+        x = layers.SpatialDropout2D(dropout, name="bottom_dropout")(x)
+    for level in reversed(range(depth)):
+        x = _up(x, skips.get(level), filters * 2**level, normalization, attention, f"up{level}")
+    if encoder is not None:
+        x = CropToMatch(name="logits_crop")([x, image])
+    # Losses and argmax need more than the eight bits of bfloat16.
+    logits = layers.Conv2D(num_classes, 1, dtype="float32", name="logits")(x)
+    return keras.Model(image, logits, name=name)
+
+
+def _down(x: Any, filters: int, depth: int, normalization: str) -> tuple[Any, dict[int, Any]]:
+    skips = {}
+    for level in range(depth):
+        x = two_convolutions(x, filters * 2**level, normalization, f"down{level}")
+        skips[level] = x
+        x = layers.MaxPooling2D(2, padding="same", name=f"down{level}_pool")(x)
+    return two_convolutions(x, filters * 2**depth, normalization, "bottom"), skips
+
+
+def _up(
+    x: Any, skip: Any | None, filters: int, normalization: str, attention: bool, name: str
+) -> Any:
+    x = layers.Conv2DTranspose(filters, 2, strides=2, name=name)(x)
+    if skip is not None:
+        x = CropToMatch(name=f"{name}_crop")([x, skip])
+        if attention:
+            skip = attention_gate(skip, x, max(1, filters // 2), f"{name}_gate")
+        x = layers.Concatenate(name=f"{name}_join")([skip, x])
+    return two_convolutions(x, filters, normalization, name)
+
+
+def _check(
+    input_shape: Sequence[int | None], num_classes: int, filters: int, depth: int, chosen: str
+) -> None:
     for what, value, least in (
         ("num_classes", num_classes, 1),
         ("filters", filters, 1),
@@ -62,73 +132,32 @@ def unet(
             f"unet needs input_shape (H, W, K) with a number of channels K; H and W may be None. "
             f"Received: {tuple(input_shape)}."
         )
-    if normalization not in NORMALIZATIONS:
+    if chosen not in NORMALIZATIONS:
         raise ValueError(
-            f"normalization must be one of {', '.join(NORMALIZATIONS)}. "
-            f"Received: {normalization!r}."
+            f"normalization must be one of {', '.join(NORMALIZATIONS)}. Received: {chosen!r}."
         )
-    image = keras.Input(tuple(input_shape), name="image")
-    x, skips = _normalized(image, mean, std), []
-    for level in range(depth):
-        x = _two_convolutions(x, filters * 2**level, normalization, f"down{level}")
-        skips.append(x)
-        x = layers.MaxPooling2D(2, padding="same", name=f"down{level}_pool")(x)
-    x = _two_convolutions(x, filters * 2**depth, normalization, "bottom")
-    for level, skip in reversed(list(enumerate(skips))):
-        x = layers.Conv2DTranspose(filters * 2**level, 2, strides=2, name=f"up{level}")(x)
-        x = CropToMatch(name=f"up{level}_crop")([x, skip])
-        x = layers.Concatenate(name=f"up{level}_join")([skip, x])
-        x = _two_convolutions(x, filters * 2**level, normalization, f"up{level}")
-    # Losses and argmax need more than the eight bits of bfloat16.
-    logits = layers.Conv2D(num_classes, 1, dtype="float32", name="logits")(x)
-    return keras.Model(image, logits, name=name)
 
 
-@keras.saving.register_keras_serializable("segkit")
-class CropToMatch(keras.layers.Layer):
-    """Cuts the right and lower edge of the first input off, down to the size of the second.
-
-    [(B, H + a, W + b, K), (B, H, W, any)] -> (B, H, W, K), with a, b >= 0.
-    """
-
-    def call(self, inputs: list[Any]) -> Any:
-        large, small = inputs
-        height, width = ops.shape(small)[1:3]
-        return large[:, :height, :width, :]
-
-    def compute_output_shape(self, input_shape: list[tuple]) -> tuple:
-        large, small = input_shape
-        return (large[0], small[1], small[2], large[3])
+def _check_options(attention: bool, dropout: float) -> None:
+    if not isinstance(attention, bool):
+        raise ValueError(f"attention must be true or false. Received: {attention!r}.")
+    if share("dropout", dropout) == 1:
+        raise ValueError("dropout must be below 1, which would leave nothing. Received: 1.")
 
 
-def _normalized(image: Any, mean: Sequence[float] | None, std: Sequence[float] | None) -> Any:
-    if mean is None and std is None:
-        return image
-    mean, variance = np.asarray(mean, "float64"), np.square(np.asarray(std, "float64"))
-    channels = image.shape[-1]
-    if mean.shape != (channels,) or variance.shape != (channels,) or not (variance > 0).all():
+def _check_weights(
+    encoder: str | None, weights: str | None, mean: object | None, std: object | None
+) -> None:
+    if weights is None:
+        return
+    if encoder is None:
         raise ValueError(
-            f"mean and std need one number a channel, {channels} here, and std above 0. "
-            f"Received: mean {mean.tolist()}, std {np.asarray(std).tolist()}."
+            "weights are those of an encoder, and the plain U-Net has none. Received: "
+            f"weights={weights!r}, encoder=null. Set model.encoder, or model.weights=null."
         )
-    # Not in bfloat16: its eight bits are what an image of 16 bits has more than one of 8.
-    return layers.Normalization(
-        mean=mean.tolist(), variance=variance.tolist(), dtype="float32", name="image_norm"
-    )(image)
-
-
-def _two_convolutions(x: Any, filters: int, normalization: str, name: str) -> Any:
-    for step in ("a", "b"):
-        # A bias would be cancelled by the normalization that follows.
-        x = layers.Conv2D(
-            filters,
-            3,
-            padding="same",
-            use_bias=normalization == "none",
-            kernel_initializer="he_normal",
-            name=f"{name}_conv_{step}",
-        )(x)
-        if normalization == "batch":
-            x = BatchNormalization(momentum=0.9, name=f"{name}_norm_{step}")(x)
-        x = layers.Activation("relu", name=f"{name}_relu_{step}")(x)
-    return x
+    if mean is not None or std is not None:
+        raise ValueError(
+            f"The weights of {encoder} were learnt on images normalised its own way, which the "
+            f"model does by itself. Received: mean {mean}, std {std} on top. Set "
+            "normalization=none, or model.weights=null to normalise otherwise."
+        )
