@@ -169,7 +169,8 @@ def _task(verb: str, named: bool):
         if hydra_config.runtime.choices["hydra"] == "run":
             config.output = hydra_config.runtime.output_dir  # one a job, in a sweep
             folder = None if named else Path(config.output)
-            if folder is not None and verb == "train" and hydra_config.mode.name == "RUN":
+            alone = verb == "train" and hydra_config.mode.name == "RUN"
+            if alone and not any(o.startswith("output=") for o in hydra_config.overrides.task):
                 from segkit import run_folders
 
                 folder = None if run_folders.go_on(config) else folder
