@@ -39,10 +39,10 @@ def check(config: DictConfig) -> None:
             f"none. Received: {config.mix['_target_']}. Set trainer.batch_size=2 or more, or "
             "mix=none."
         )
-    if not isinstance(config.trainer.bounds, bool):
-        raise ValueError(
-            f"trainer.bounds must be true or false. Received: {config.trainer.bounds!r}."
-        )
+    for key in ("bounds", "resume"):
+        value = config.trainer[key]
+        if not isinstance(value, bool):
+            raise ValueError(f"trainer.{key} must be true or false. Received: {value!r}.")
 
 
 def require_batches(config: DictConfig, splits: Mapping[str, Source]) -> None:
@@ -125,15 +125,22 @@ def assemble(
         fresh: False if the weights come from a checkpoint, so that those of trainer.start_from
             are not wanted.
     """
-    strategy = strategy or tf.distribute.get_strategy()
+    strategy, trainer = strategy or tf.distribute.get_strategy(), config.trainer
+    parts = trainer.accumulate * strategy.num_replicas_in_sync
+    if trainer.batch_size < parts:
+        raise ValueError(
+            f"A batch is cut into {parts} parts: trainer.accumulate={trainer.accumulate}, on "
+            f"{strategy.num_replicas_in_sync} devices. So trainer.batch_size must be at least "
+            f"{parts}. Received: {trainer.batch_size}."
+        )
     with strategy.scope():
         model = _model(config, source, weights, normalization, fresh)
-        average = None if config.trainer.ema is None else Average(model, config.trainer.ema)
+        average = None if trainer.ema is None else Average(model, trainer.ema)
     names, loss = source.labels.names, model.loss
     # Weighted as the loss is, of which the second are the parts.
     scores = lambda: [metrics.MeanIoU(names), metrics.ClassLosses(loss, names)]  # noqa: E731
     log.info("%s: %s parameters, %s", model.name, f"{model.count_params():,}", described(loss))
-    return Loop(model, scores, strategy, config.trainer.accumulate, average)
+    return Loop(model, scores, strategy, trainer.accumulate, average)
 
 
 def _model(

@@ -60,7 +60,7 @@ def require_free(folder: Path, config: DictConfig) -> None:
         FileExistsError: if it holds a finished run, one that is not to go on, or one that was
             begun with another config; naming the keys that differ.
     """
-    if not (folder / "config.yaml").exists():
+    if not (folder / "config.yaml").exists() or not _anything_done(folder):
         return
     elsewhere = "choose another folder with output=DIR, or delete it"
     if is_finished(folder):
@@ -142,6 +142,11 @@ def unfinished_twin(config: DictConfig) -> Path | None:
                 if not differences(folder, config):
                     return folder
     return None
+
+
+def _anything_done(folder: Path) -> bool:
+    """Whether there is anything to lose: more than a start that failed left behind."""
+    return any((folder / name).exists() for name in (CHECKPOINTS, "model.keras", "report.html"))
 
 
 def _flat(node: Any, prefix: str = "") -> dict[str, Any]:

@@ -72,6 +72,14 @@ def test_a_finished_run_is_refused(unfinished):
         require_free(unfinished, config(unfinished))
 
 
+def test_what_a_start_that_failed_left_behind_is_no_obstacle(unfinished):
+    (unfinished / "checkpoints").rmdir()
+    require_free(unfinished, config(unfinished, seed=1))
+    (unfinished / "model.keras").touch()
+    with pytest.raises(FileExistsError, match="seed was 0, now 1"):
+        require_free(unfinished, config(unfinished, seed=1))
+
+
 @pytest.mark.parametrize("content", ["[", "a: b", "", "output: ${nothing}"])
 def test_a_damaged_config_is_named(unfinished, content):
     (unfinished / "config.yaml").write_text(content)

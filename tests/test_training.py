@@ -190,6 +190,12 @@ class Steps(keras.callbacks.Callback):
     "overrides, words",
     [
         (["mix=cutmix", "trainer.batch_size=1"], "batch_size=1 there are none.*CutMix. Set tr"),
+        (["trainer.batch_size=3", "trainer.accumulate=4"], "4 parts: trainer.accumulate=4, on 1 d"),
+        (["trainer.accumulate=0"], "trainer.accumulate must be a whole number from 1 on"),
+        (["trainer.resume=maybe"], "trainer.resume must be true or false. Received: 'maybe'"),
+        (["trainer.precision=half"], "must be auto, float32 or bfloat16. Received: 'half'"),
+        (["trainer.devices=0"], "trainer.devices must be a whole number from 1 on"),
+        (["trainer.threads=x"], "trainer.threads must be a whole number from 1 on"),
         (["trainer.images_per_epoch=0"], "trainer.images_per_epoch must be a whole number from 1"),
         (["normalization=fixed", "normalization.mean=[1]", "normalization.std=[1]"], "3 channels"),
     ],
