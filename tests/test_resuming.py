@@ -145,6 +145,7 @@ def test_a_damaged_checkpoint_is_passed_over(tmp_path, monkeypatch, caplog):
 
 def test_no_number_ends_with_the_last_good_model(tmp_path, monkeypatch):
     """And goes on from before that; what the error proposes is refused in this folder."""
+
     class Spoil(keras.callbacks.Callback):
         def on_epoch_begin(self, epoch, logs=None):
             if epoch == 1:

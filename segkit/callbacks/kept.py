@@ -61,8 +61,8 @@ class BestModel(Writer):
                 kept = "" if before is None else f"; the model of epoch {before + 1} is kept"
                 raise OSError(
                     f"The model could not be written to {self.filepath} ({error}){kept}. "
-                    "Free some space, and the same command goes on from the last whole epoch; or choose "
-                    "another folder with output=DIR."
+                    "Free some space, and the same command goes on from the last whole epoch; or "
+                    "choose another folder with output=DIR."
                 ) from error
         self.epoch = epoch
 
