@@ -44,14 +44,13 @@ class Loop:
         self.model, self.parts, self.average = model, parts, average
         self.strategy = strategy or tf.distribute.get_strategy()
         with self.strategy.scope():
-            self.trained, self.validated = Scores(metrics()), Scores(metrics())
+            self.trained, self.validated = (Scores(metrics(), self._fused) for _ in range(2))
             if not model.optimizer.built:
                 model.optimizer.build(model.trainable_variables)
         self._clip = _Clip(model.optimizer) if self.strategy.num_replicas_in_sync > 1 else None
-        compute = self._differentiate
-        if jit_pays(self.strategy):
-            compute = tf.function(compute, jit_compile=True)
-        self._compute = compute
+        whole = jit_pays(self.strategy)
+        self._compute = self._fused(self._differentiate) if whole else self._differentiate
+        self._values = model.loss.call if whole else self._fused(model.loss.call)
         self._train = tf.function(self._train_step)
         self._validate = tf.function(self._validation_step)
 
@@ -109,7 +108,7 @@ class Loop:
     ) -> tuple[list[tf.Tensor], tf.Tensor, tf.Tensor]:
         with tf.GradientTape() as tape:
             logits = self.model(images, training=True)
-            values = self.model.loss.call(target, logits)
+            values = self._values(target, logits)
             loss = tf.reduce_sum(values * weights) / tf.cast(count, values.dtype)
             if self.model.losses:  # what layers add, of each image or of none
                 shares = self.parts * self.strategy.num_replicas_in_sync
@@ -129,8 +128,14 @@ class Loop:
     def _judge(self, part: tuple) -> None:
         images, target, counts = part
         logits = self.model(images, training=False)
-        values = self.model.loss.call(target, logits)
+        values = self._values(target, logits)
         self.validated.count(target, logits, values, tf.ones_like(values), self._real(counts))
+
+    def _fused(self, function: Callable) -> Callable:
+        """The function as one kernel of XLA, where that pays: not across replicas."""
+        if self.strategy.num_replicas_in_sync > 1:
+            return function
+        return tf.function(function, jit_compile=True, autograph=False)
 
     def _real(self, counts: tf.Tensor) -> tf.Tensor | None:
         """How many images of a part count; None for all: it is the whole batch."""
@@ -138,11 +143,19 @@ class Loop:
 
 
 class Scores:
-    """The mean loss of the images counted so far, and what the metrics say of them."""
+    """The mean loss of the images counted so far, and what the metrics say of them.
 
-    def __init__(self, metrics: Sequence[keras.metrics.Metric]):
+    Args:
+        metrics: any, of Keras.
+        fused: makes one kernel of what counts, or leaves it as it is.
+    """
+
+    def __init__(
+        self, metrics: Sequence[keras.metrics.Metric], fused: Callable[[Callable], Callable]
+    ):
         self._mean = keras.metrics.Mean(name="loss")
         self._metrics = list(metrics)
+        self._updates = [fused(metric.update_state) for metric in self._metrics]
 
     @property
     def variables(self) -> list[keras.Variable]:
@@ -165,8 +178,8 @@ class Scores:
             parts = (target, logits, values, weights)
             target, logits, values, weights = (part[:real] for part in parts)
         self._mean.update_state(values * weights)
-        for metric in self._metrics:
-            metric.update_state(target, logits, sample_weight=weights)
+        for update in self._updates:
+            update(target, logits, sample_weight=weights)
 
     def results(self) -> dict[str, float]:
         """By name, as `keras.Model.fit` would log them."""

@@ -8,6 +8,7 @@ import keras
 import numpy as np
 from keras import layers, ops
 
+from segkit.models.convolutions import Conv2D
 from segkit.models.normalization import BatchNormalization
 
 
@@ -20,6 +21,8 @@ class CropToMatch(keras.layers.Layer):
 
     def call(self, inputs: list[Any]) -> Any:
         large, small = inputs
+        if None not in large.shape[1:3] and large.shape[1:3] == small.shape[1:3]:
+            return large  # else its gradient would be copied into zeros
         height, width = ops.shape(small)[1:3]
         return large[:, :height, :width, :]
 
@@ -91,7 +94,7 @@ def two_convolutions(x: Any, filters: int, normalization: str, name: str) -> Any
     """
     for step in ("a", "b"):
         # A bias would be cancelled by the normalization that follows.
-        x = layers.Conv2D(
+        x = Conv2D(
             filters,
             3,
             padding="same",
@@ -124,10 +127,10 @@ def attention_gate(skip: Any, gating: Any, filters: int, name: str) -> Any:
     """
     x = layers.Add(name=f"{name}_sum")(
         [
-            layers.Conv2D(filters, 1, use_bias=False, name=f"{name}_skip")(skip),
-            layers.Conv2D(filters, 1, name=f"{name}_below")(gating),
+            Conv2D(filters, 1, use_bias=False, name=f"{name}_skip")(skip),
+            Conv2D(filters, 1, name=f"{name}_below")(gating),
         ]
     )
     x = layers.Activation("relu", name=f"{name}_relu")(x)
-    x = layers.Conv2D(1, 1, activation="sigmoid", name=f"{name}_share")(x)
+    x = Conv2D(1, 1, activation="sigmoid", name=f"{name}_share")(x)
     return layers.Multiply(name=f"{name}_out")([skip, x])

@@ -9,10 +9,13 @@ import keras
 import numpy as np
 from keras import layers
 
+from segkit.models.convolutions import Conv2D, Conv2DTranspose
 from segkit.models.normalization import BatchNormalization
 
 # Kind of layer -> the axes of its kernel that number the channels of the output.
 _FOLDABLE = {
+    Conv2D: (3,),
+    Conv2DTranspose: (2,),
     layers.Conv2D: (3,),
     layers.Conv2DTranspose: (2,),
     layers.DepthwiseConv2D: (2, 3),

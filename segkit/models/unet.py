@@ -16,6 +16,7 @@ from segkit.models.blocks import (
     normalized,
     two_convolutions,
 )
+from segkit.models.convolutions import Conv2DTranspose
 
 NORMALIZATIONS = ("batch", "none")
 
@@ -109,7 +110,7 @@ def _down(x: Any, filters: int, depth: int, normalization: str) -> tuple[Any, di
 def _up(
     x: Any, skip: Any | None, filters: int, normalization: str, attention: bool, name: str
 ) -> Any:
-    x = layers.Conv2DTranspose(filters, 2, strides=2, name=name)(x)
+    x = Conv2DTranspose(filters, 2, strides=2, name=name)(x)
     if skip is not None:
         x = CropToMatch(name=f"{name}_crop")([x, skip])
         if attention:
