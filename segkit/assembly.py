@@ -167,8 +167,19 @@ def _model(
         settings = OmegaConf.to_container(config, resolve=True)
         transfer.start_from(model, trainer.start_from, source.labels, settings)
     if trainer.freeze is not None:
+        if not OmegaConf.is_list(trainer.freeze):
+            raise ValueError(f"trainer.freeze is a list. Received: {trainer.freeze!r}.")
         transfer.freeze(model, trainer.freeze)
     optimizer = build(config.optimizer, learning_rate=schedule)
+    for key, instead in (
+        ("use_ema", "trainer.ema=0.99"),
+        ("loss_scale_factor", "trainer.precision=bfloat16"),
+    ):
+        if getattr(optimizer, key):
+            raise ValueError(
+                f"optimizer.{key} has no effect here. Received: {getattr(optimizer, key)!r}. Leave "
+                f"it out; what you want is {instead}."
+            )
     optimizers.spare_from_decay(optimizer, model.trainable_variables)
     model.compile(optimizer=optimizer, loss=loss)
     return model

@@ -9,6 +9,8 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from segkit.contract import is_number
+
 
 class Average:
     """Follows the weights of a model, and puts their average in their place for a while.
@@ -19,7 +21,7 @@ class Average:
     The d_t of the first steps forget the random weights that training began with.
 
     Args:
-        model: built.
+        model: built, under the scope of the strategy in which this is called.
         momentum: in [0, 1).
 
     Raises:
@@ -29,9 +31,9 @@ class Average:
     """
 
     def __init__(self, model: keras.Model, momentum: float):
-        if not isinstance(momentum, float) or not 0 <= momentum < 1:
+        if not is_number(momentum) or not 0 <= momentum < 1:
             raise ValueError(f"trainer.ema must be in [0, 1), or null. Received: {momentum!r}.")
-        self.momentum = momentum
+        self.momentum, self._strategy = momentum, tf.distribute.get_strategy()
         self._followed = [v.value for v in model.weights if "float" in str(v.dtype)]
         self.steps = tf.Variable(0, dtype=tf.int64, trainable=False)
         self.variables = [tf.Variable(v.read_value(), trainable=False) for v in self._followed]
@@ -39,12 +41,12 @@ class Average:
 
     def update(self) -> None:
         """Takes one step towards the weights as they are; outside of replicas."""
-        strategy = tf.distribute.get_strategy()
         self.steps.assign_add(1)
         steps = tf.cast(self.steps, tf.float32)
         rest = 1 - tf.minimum(np.float32(self.momentum), (1 + steps) / (10 + steps))
-        for average, weight in zip(self.variables, self._followed):
-            strategy.extended.update(average, _approach, args=(weight, rest))
+        with self._strategy.scope():
+            for average, weight in zip(self.variables, self._followed):
+                self._strategy.extended.update(average, _approach, args=(weight, rest))
 
     @contextlib.contextmanager
     def in_place(self) -> Iterator[None]:
@@ -56,9 +58,9 @@ class Average:
             self._swap()
 
     def _swapped(self) -> None:
-        strategy = tf.distribute.get_strategy()
-        for average, weight in zip(self.variables, self._followed):
-            strategy.extended.update(average, _exchange, args=(weight,))
+        with self._strategy.scope():
+            for average, weight in zip(self.variables, self._followed):
+                self._strategy.extended.update(average, _exchange, args=(weight,))
 
 
 def _approach(average: tf.Variable, weight: tf.Tensor, rest: tf.Tensor) -> None:

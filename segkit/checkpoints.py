@@ -45,7 +45,8 @@ def write(folder: Path, checkpoint: Checkpoint) -> Path:
     """
     path = folder / f"{checkpoint.epoch:06d}-{checkpoint.step:06d}.npz"
     unfinished = folder / f".{path.name}.unfinished"
-    state = np.frombuffer(json.dumps(checkpoint.state).encode(), np.uint8)
+    content = {**checkpoint.state, "arrays": sorted(checkpoint.arrays)}
+    state = np.frombuffer(json.dumps(content).encode(), np.uint8)
     try:
         folder.mkdir(parents=True, exist_ok=True)
         with open(unfinished, "wb") as file:
@@ -87,10 +88,15 @@ def read(path: Path) -> Checkpoint:
     """
     epoch, step = map(int, path.stem.split("-"))
     try:
+        with zipfile.ZipFile(path) as content:
+            if bad := content.testzip():
+                raise zipfile.BadZipFile(f"wrong sum of {bad}")
         with open(path, "rb") as file, np.load(file, allow_pickle=False) as content:
             arrays = {name: content[name] for name in content.files}
         state = json.loads(arrays.pop(_STATE).tobytes())
-    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
+        if state.pop("arrays") != sorted(arrays):
+            raise ValueError("parts are missing")
+    except Exception as error:  # zip, header and JSON have their own each
         raise ValueError(f"The checkpoint {path} is damaged ({error}).") from error
     return Checkpoint(epoch, step, arrays, state)
 
@@ -110,9 +116,9 @@ def plain(values: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, np.ndarr
     """
     state, arrays = {}, {}
     for name, value in values.items():
-        if isinstance(value, np.ndarray):
+        if _is_array(value):
             arrays[name] = value
-        elif isinstance(value, list) and value and all(isinstance(v, np.ndarray) for v in value):
+        elif isinstance(value, list) and value and all(map(_is_array, value)):
             arrays |= {f"{name}/{i:06d}": part for i, part in enumerate(value)}
         elif _is_plain(value := value.item() if isinstance(value, np.generic) else value):
             state[name] = value
@@ -131,6 +137,10 @@ def from_plain(state: Mapping[str, Any], arrays: Mapping[str, np.ndarray]) -> di
     return values
 
 
+def _is_array(value: Any) -> bool:
+    return isinstance(value, np.ndarray) and not value.dtype.hasobject
+
+
 def _is_plain(value: Any) -> bool:
     if isinstance(value, dict):
         return all(isinstance(key, str) and _is_plain(inner) for key, inner in value.items())
@@ -140,7 +150,8 @@ def _is_plain(value: Any) -> bool:
 
 
 def _files(folder: Path) -> list[Path]:
-    return sorted(p for p in folder.glob("*.npz") if re.fullmatch(r"\d{6,}-\d{6,}", p.stem))
+    found = [p for p in folder.glob("*.npz") if re.fullmatch(r"\d{6,}-\d{6,}", p.stem)]
+    return sorted(found, key=lambda path: tuple(map(int, path.stem.split("-"))))
 
 
 def _sync(folder: Path) -> None:

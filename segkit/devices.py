@@ -73,6 +73,12 @@ def choose_strategy(devices: int | None = None) -> tf.distribute.Strategy:
     if devices is not None:
         whole_number("trainer.devices", devices, 1)
     if len(workers()) > 1:
+        if devices is not None:
+            raise ValueError(
+                "In a cluster every device of every worker is taken. Received: "
+                f"trainer.devices={devices}. Leave it out; CUDA_VISIBLE_DEVICES hides some."
+            )
+        _gpus_share_memory()
         return tf.distribute.MultiWorkerMirroredStrategy()
     gpus = tf.config.list_logical_devices("GPU") if _gpus_share_memory() else []
     if gpus and (devices or len(gpus)) > len(gpus):
@@ -119,9 +125,9 @@ def local_replicas(strategy: tf.distribute.Strategy) -> list[int]:
 
 
 def jit_pays(strategy: tf.distribute.Strategy) -> bool:
-    """Whether XLA makes the step faster: on one GPU.
+    """Whether XLA makes the whole step faster: on one GPU.
 
-    On processors it is slower than the fused kernels of oneDNN, and across replicas it cannot
+    On processors its convolutions are slower than those of oneDNN, and across replicas it cannot
     compile the sums.
     """
     return bool(tf.config.list_logical_devices("GPU")) and strategy.num_replicas_in_sync == 1

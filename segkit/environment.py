@@ -26,7 +26,7 @@ def describe(started: float, best_epoch: int | None) -> dict[str, Any]:
         "keras": keras.__version__,
         "numpy": np.__version__,
         "platform": platform.platform(),
-        "cpu": _cpu().get("model name", platform.processor()),
+        "cpu": processor(),
         "cores": os.cpu_count(),
         "gpus": [device.name for device in tf.config.list_physical_devices("GPU")],
         "precision": keras.config.dtype_policy().compute_dtype,
@@ -35,6 +35,11 @@ def describe(started: float, best_epoch: int | None) -> dict[str, Any]:
         "seconds": round(time.time() - started, 1),
         "best_epoch": best_epoch,
     }
+
+
+def processor() -> str:
+    """The name of the processor, as far as it is known."""
+    return _cpu().get("model name", platform.processor())
 
 
 def _cpu() -> dict[str, str]:

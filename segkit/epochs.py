@@ -16,6 +16,7 @@ from typing import Any, Callable, Iterator, NamedTuple, Sequence
 import keras
 import tensorflow as tf
 
+from segkit import devices
 from segkit.loop import Loop
 from segkit.resuming import Position, Saver, said
 
@@ -60,26 +61,34 @@ def fit(
     """
     for callback in callbacks:
         callback.set_model(loop.model)
-        callback.set_params({"epochs": steps.epochs, "steps": steps.train})
+        callback.set_params({"epochs": steps.epochs, "steps": steps.train, "verbose": 0})
     try:
         with _signals() as asked:
             _Run(loop, watched, steps, callbacks, saver, asked).go(train)
+            if asked:  # while the last checkpoint was written
+                _end(asked[0])
+        for callback in callbacks:
+            callback.on_train_end({})
     except BaseException as error:
+        for callback in callbacks:
+            with contextlib.suppress(Exception):  # of one that had not begun
+                callback.on_train_end({})  # closes its files, and takes the bar off the terminal
         _stop_loading(error)
         if isinstance(error, tf.errors.OpError) and (worded := in_words(error)) is not error:
             raise worded from error
         raise
-    finally:
-        for callback in callbacks:
-            with contextlib.suppress(Exception):  # of one that had not begun
-                callback.on_train_end()  # closes its files, and takes the bar off the terminal
 
 
 def in_words(error: tf.errors.OpError) -> Exception:
     """What Python raised inside tf.data, which arrives wrapped in notes on graph nodes.
 
-    If it did not come from there, the error itself.
+    Too little memory is said in words, too. Anything else comes back as it is.
     """
+    if isinstance(error, tf.errors.ResourceExhaustedError):
+        return ValueError(
+            "The device has too little memory for a batch. Lower trainer.batch_size, or compute "
+            "it in parts with trainer.accumulate=2 or more."
+        )
     wrapped = r"\w*(?:Error|Exception): (.*?)(?:\nTraceback|\n\n)"
     found = re.search(wrapped, error.message, re.S)
     return error if found is None else ValueError(found.group(1).strip())
@@ -97,13 +106,13 @@ class _Run:
     def go(self, train: Callable[[Position], tf.data.Dataset]) -> None:
         model = self.loop.model
         model.stop_training = False
-        self._call("on_train_begin")
+        self._call("on_train_begin", {})
         position = Position() if self.saver is None else self.saver.restore()
-        if position.epoch == self.steps.epochs or model.stop_training:
+        if position.epoch == self.steps.epochs or (model.stop_training and position.step == 0):
             return
         batches = iter(train(position))
         for epoch in range(position.epoch, self.steps.epochs):
-            self._call("on_epoch_begin", epoch)
+            self._call("on_epoch_begin", epoch, {})
             self._train(batches, Position(epoch, position.step))
             position = Position(epoch + 1)
             with self._averaged():
@@ -121,13 +130,15 @@ class _Run:
     def _train(self, batches: Iterator, first: Position) -> None:
         if first.step == 0:
             self.loop.trained.reset()
-        logged = time.monotonic()
+        logged, alone = time.monotonic(), len(devices.workers()) < 2
         for step in range(first.step, self.steps.train):
             self._stop_if_asked(Position(first.epoch, step))
-            self._call("on_train_batch_begin", step)
+            self._call("on_train_batch_begin", step, {})
             self.loop.train(batches)
             logs = {}
-            if step + 1 == self.steps.train or time.monotonic() - logged > _LOGGED_EVERY:
+            # Workers read together what they count together, so not by the clock of one.
+            due = alone and time.monotonic() - logged > _LOGGED_EVERY
+            if step + 1 == self.steps.train or due:
                 logs, logged = {"loss": self.loop.trained.loss()}, time.monotonic()
             self._call("on_train_batch_end", step, logs)
 
@@ -148,8 +159,11 @@ class _Run:
     def _stop_if_asked(self, position: Position) -> None:
         if not self.asked:
             return
-        self._save(position)
-        log.warning("Stopped in %s. The same command goes on from there.", said(position))
+        if len(devices.workers()) < 2:
+            self._save(position)
+            log.warning("Stopped in %s. The same command goes on from there.", said(position))
+        else:  # the others are not at this step
+            log.warning("Stopped. The same command goes on from the last whole epoch.")
         _end(self.asked[0])
 
     def _save(self, position: Position) -> None:
@@ -173,6 +187,7 @@ def _signals() -> Iterator[list[int]]:
         asked.append(number)
         if len(asked) > 1:
             _end(number)
+        log.warning("Stopping after this step. Once more, to stop at once.")
 
     before = {number: signal.signal(number, note) for number in (signal.SIGTERM, signal.SIGINT)}
     try:
@@ -193,7 +208,9 @@ def _stop_loading(error: BaseException | None) -> None:
 
     Left to the end of the process, they would wait for threads that wait for Python, for ever.
     """
-    while error is not None:
+    seen: set[int] = set()
+    while error is not None and id(error) not in seen:
+        seen.add(id(error))
         for frame, _ in traceback.walk_tb(error.__traceback__):
             # TensorFlow takes its own frames out of the traceback; they called these.
             while frame is not None:

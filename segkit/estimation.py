@@ -6,6 +6,7 @@ from typing import Any
 
 import keras
 import numpy as np
+import tensorflow as tf
 from keras import ops
 
 from segkit.contract import LABELLED, Source, judged_pixels, whole_number
@@ -60,6 +61,10 @@ class AnnotatedShare(keras.callbacks.Callback):
                     f"annotated_share=[0.0] * {classes[0]}, or class_weights."
                 )
 
+    def set_model(self, model: keras.Model) -> None:
+        super().set_model(model)
+        self._predict = tf.function(lambda images: model(images, training=False))
+
     def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
         if not self.losses:
             return
@@ -89,7 +94,7 @@ class AnnotatedShare(keras.callbacks.Callback):
         return labelled, doubted & ~labelled, seen
 
     def _states(self, images: Any, target: Any) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        logits = ops.cast(self.model.predict_on_batch(images), "float32")
+        logits = ops.cast(self._predict(images), "float32")
         target = np.asarray(target)
         doubts, shown = doubtful(target, "float32"), (target == LABELLED).any((1, 2))
         everywhere = ops.cast(judged_pixels(target)[..., None], "float32")

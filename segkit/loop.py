@@ -18,19 +18,24 @@ class Loop:
 
     is the gradient of a step, with the sum over the whole batch of B images: it does not matter
     how many replicas share it, into how many parts each of them cuts its share, one computed
-    after another, and whether the shares are equal.
+    after another, and whether the shares are equal. (Batch normalisation sees one part at a time,
+    and in a last batch of fewer images than parts some of them twice.)
 
     Differs from `keras.Model.fit`, which weighs unequal shares alike, cannot accumulate
     gradients across replicas, and does not run across machines.
 
     Args:
-        model: compiled, under the scope of the strategy. Its loss returns one value an image.
+        model: compiled, under the scope of the strategy. Its loss is an object whose `call`
+            returns one value an image, such as those of segkit.
         metrics: makes those that count, called once for the training and once for the validation
             batches; they get the target, the logits and the weights of the images.
         strategy: the one the model was built under.
         parts: how many parts a replica cuts its share of a batch into; more of them need less
             memory. Batch normalisation sees one part at a time.
         average: follows the weights, or None.
+
+    Raises:
+        ValueError: if the loss is a name or a function.
     """
 
     def __init__(
@@ -41,6 +46,11 @@ class Loop:
         parts: int = 1,
         average: Average | None = None,
     ):
+        if not isinstance(model.loss, keras.losses.Loss):
+            raise ValueError(
+                "The model must be compiled with a loss object that returns one value an image, "
+                f"such as segkit.losses.CrossEntropy(). Received: {model.loss!r}."
+            )
         self.model, self.parts, self.average = model, parts, average
         self.strategy = strategy or tf.distribute.get_strategy()
         with self.strategy.scope():
@@ -49,7 +59,11 @@ class Loop:
                 model.optimizer.build(model.trainable_variables)
         self._clip = _Clip(model.optimizer) if self.strategy.num_replicas_in_sync > 1 else None
         whole = jit_pays(self.strategy)
-        self._compute = self._fused(self._differentiate) if whole else self._differentiate
+        self._compute = self._differentiate
+        if whole:
+            self._compute = self._fused(self._differentiate)
+        elif parts > 1 and self.strategy.num_replicas_in_sync == 1:
+            self._compute = tf.function(self._differentiate)  # traced once for all parts
         self._values = model.loss.call if whole else self._fused(model.loss.call)
         self._train = tf.function(self._train_step)
         self._validate = tf.function(self._validation_step)

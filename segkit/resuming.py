@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
+import collections
 import hashlib
 import json
 import logging
 from pathlib import Path
-from typing import Any, Mapping, NamedTuple, Sequence
+from typing import Any, Iterator, Mapping, NamedTuple, Sequence
 
 import keras
 import numpy as np
 import tensorflow as tf
 
 import segkit
-from segkit import checkpoints
+from segkit import checkpoints, environment
 from segkit.checkpoints import Checkpoint
 from segkit.loop import Loop
 
@@ -31,7 +32,7 @@ class Position(NamedTuple):
 
 
 class Saver:
-    """Writes checkpoints of a run and puts the newest one back.
+    """Writes checkpoints of a run and puts one back.
 
     A checkpoint holds every variable that a step changes, bit for bit, the plain attributes of
     the callbacks (numbers, words, lists and dicts of them, arrays), whether training was to stop,
@@ -45,6 +46,7 @@ class Saver:
             when its attributes are back.
         data: what the data are known by, see `digest`; going on with others is refused.
         writes: False only reads: of several workers, one writes.
+        found: the checkpoint to go on from; None: from the beginning.
     """
 
     def __init__(
@@ -54,9 +56,10 @@ class Saver:
         callbacks: Sequence[keras.callbacks.Callback],
         data: str,
         writes: bool = True,
+        found: Checkpoint | None = None,
     ):
         self.folder, self.loop, self.callbacks = folder, loop, list(callbacks)
-        self.data, self.writes = data, writes
+        self.data, self.writes, self.found = data, writes, found
 
     def save(self, position: Position) -> None:
         """Writes a checkpoint.
@@ -69,24 +72,23 @@ class Saver:
         arrays = {name: _read(value) for name, value in self._variables().items()}
         state = {
             "data": self.data,
-            "versions": _versions(),
+            "versions": _versions(self.loop.strategy),
             "stopped": bool(self.loop.model.stop_training),
-            "callbacks": [],
+            "callbacks": {},
         }
-        for i, callback in enumerate(self.callbacks):
-            values, found = checkpoints.plain(_own(callback))
-            state["callbacks"].append({"class": type(callback).__name__, "values": values})
-            arrays |= {f"callback/{i}/{name}": array for name, array in found.items()}
+        for key, callback in _named(self.callbacks):
+            state["callbacks"][key], found = checkpoints.plain(_own(callback))
+            arrays |= {f"callback/{key}/{name}": array for name, array in found.items()}
         checkpoints.write(self.folder, Checkpoint(*position, arrays, state))
 
     def restore(self) -> Position:
-        """Puts the newest whole checkpoint back, and returns where it stands.
+        """Puts back the checkpoint that was found, and returns where it stands.
 
         Raises:
             ValueError: if it is of other data or another network, or was made by other versions
                 of what computes.
         """
-        found = checkpoints.newest(self.folder)
+        found, self.found = self.found, None
         if found is None:
             return Position()
         if found.state["data"] != self.data:
@@ -95,10 +97,11 @@ class Saver:
                 "splits or annotations were changed since. Bring them back to go on with it, or "
                 "choose another folder with output=DIR."
             )
-        if found.state["versions"] != _versions():
+        versions = _versions(self.loop.strategy)
+        if found.state["versions"] != versions:
             log.warning(
-                "The run goes on with other versions, and may end a little differently: %s",
-                _changes(found.state["versions"], _versions()),
+                "The run goes on elsewhere than before, and may end a little differently: %s",
+                _changes(found.state["versions"], versions),
             )
         self._put_back(found)
         log.info("goes on from %s", said(Position(found.epoch, found.step)))
@@ -114,16 +117,18 @@ class Saver:
                 "another folder with output=DIR."
             )
         for name, variable in variables.items():
-            variable.assign(tf.constant(arrays[name]))
+            _put(variable, arrays[name])
         self.loop.model.stop_training = found.state["stopped"]
-        for i, callback in enumerate(self.callbacks):
-            prefix = f"callback/{i}/"
+        for key, callback in _named(self.callbacks):
+            if key not in found.state["callbacks"]:
+                continue  # the progress that was not shown before
+            prefix = f"callback/{key}/"
             own = {
                 name.removeprefix(prefix): array
                 for name, array in found.arrays.items()
                 if name.startswith(prefix)
             }
-            values = checkpoints.from_plain(found.state["callbacks"][i]["values"], own)
+            values = checkpoints.from_plain(found.state["callbacks"][key], own)
             vars(callback).update(values)
             if hasattr(callback, "restored"):
                 callback.restored()
@@ -150,16 +155,53 @@ def said(position: Position) -> str:
     return f"epoch {position.epoch + 1}" if position.epoch else "the beginning"
 
 
-def _read(variable: tf.Variable) -> np.ndarray:
+def _counted(variable: Any) -> bool:
+    """Whether each replica has a number of its own, of which the sum is meant."""
+    on_read = tf.VariableSynchronization.ON_READ
+    several = isinstance(variable, tf.distribute.DistributedValues)
+    return several and variable.synchronization == on_read
+
+
+def _read(variable: Any) -> np.ndarray:
+    if _counted(variable):
+        parts = [part.read_value() for part in variable.values]
+        return np.sum(parts, axis=0, dtype=variable.dtype.as_numpy_dtype)
     return np.asarray(variable.read_value())
 
 
+def _put(variable: Any, array: np.ndarray) -> None:
+    if _counted(variable):  # assigning to all of them would divide, and round
+        for number, part in enumerate(variable.values):
+            part.assign(array if number == 0 else np.zeros_like(array))
+    else:
+        variable.assign(tf.constant(array))
+
+
+def _named(
+    callbacks: Sequence[keras.callbacks.Callback],
+) -> Iterator[tuple[str, keras.callbacks.Callback]]:
+    """Each with a name of its own, which does not change when others come or go."""
+    seen: collections.Counter = collections.Counter()
+    for callback in callbacks:
+        name = type(callback).__name__
+        yield f"{name}-{seen[name]}", callback
+        seen[name] += 1
+
+
 def _own(callback: keras.callbacks.Callback) -> Mapping[str, Any]:
-    return {name: value for name, value in vars(callback).items() if name not in _KERAS}
+    passing = _KERAS | getattr(callback, "passing", frozenset())
+    return {name: value for name, value in vars(callback).items() if name not in passing}
 
 
-def _versions() -> dict[str, str]:
-    return {"segkit": segkit.__version__, "tensorflow": tf.__version__, "keras": keras.__version__}
+def _versions(strategy: tf.distribute.Strategy) -> dict[str, str]:
+    return {
+        "segkit": segkit.__version__,
+        "tensorflow": tf.__version__,
+        "keras": keras.__version__,
+        "processor": environment.processor(),
+        "precision": keras.config.dtype_policy().name,
+        "devices": str(strategy.num_replicas_in_sync),
+    }
 
 
 def _changes(before: Mapping[str, str], now: Mapping[str, str]) -> str:

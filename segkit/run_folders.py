@@ -23,14 +23,14 @@ _FREE = ("output", "trainer.resume", "callbacks.progress")
 
 def is_finished(folder: Path) -> bool:
     """Whether a run ended here: with a report, and no checkpoints left to go on from."""
-    return (folder / "report.html").exists() and not (folder / CHECKPOINTS).exists()
+    return (folder / "report.html").exists() and not any((folder / CHECKPOINTS).glob("*.npz"))
 
 
 @contextlib.contextmanager
-def claimed(folder: Path) -> Iterator[None]:
+def claimed(folder: Path, sign: bool = True) -> Iterator[None]:
     """While this is open no other process can open it, on this machine or a shared disk.
 
-    The claim ends with the process, however that ends.
+    The claim ends with the process, however that ends. With `sign` it says whose it is.
 
     Raises:
         FileExistsError: if another process has it.
@@ -46,8 +46,9 @@ def claimed(folder: Path) -> Iterator[None]:
                 f"Another run writes into {folder} ({owner or 'of an unknown process'}). Wait for "
                 "it, or choose another folder with output=DIR."
             ) from error
-        os.ftruncate(handle, 0)
-        os.write(handle, f"process {os.getpid()} on {os.uname().nodename}".encode())
+        if sign:
+            os.ftruncate(handle, 0)
+            os.write(handle, f"process {os.getpid()} on {os.uname().nodename}".encode())
         yield
     finally:
         os.close(handle)
@@ -136,9 +137,9 @@ def unfinished_twin(config: DictConfig) -> Path | None:
     here = Path(config.output)
     with contextlib.suppress(OSError):
         for folder in sorted(here.parent.iterdir(), reverse=True):
-            if folder == here or not (folder / CHECKPOINTS).is_dir():
+            if folder == here or not any((folder / CHECKPOINTS).glob("*.npz")):
                 continue
-            with contextlib.suppress(OSError, ValueError), claimed(folder):
+            with contextlib.suppress(OSError, ValueError), claimed(folder, sign=False):
                 if not differences(folder, config):
                     return folder
     return None

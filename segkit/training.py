@@ -79,9 +79,10 @@ def _run(
     weights = _weigh(config.class_weights, surveys["train"].counts, folder)
     normalization, recorded = assembly.normalise(config, splits["train"])
     _write(folder / "normalization.json", recorded)
-    begun = checkpoints.newest(Path(config.output) / run_folders.CHECKPOINTS) is not None
+    saved = Path(config.output) / run_folders.CHECKPOINTS
+    found = checkpoints.newest(saved)
     loop = assembly.assemble(
-        config, splits["train"], weights, normalization, strategy, fresh=not begun
+        config, splits["train"], weights, normalization, strategy, fresh=found is None
     )
     loss = loop.model.loss
     preflight.check_exclusion(loss, splits["train"].labels)
@@ -95,16 +96,11 @@ def _run(
     OmegaConf.save(config, folder / "config.yaml", resolve=True)  # from here on it is a run
     names = {name: getattr(innermost(source), "names", []) for name, source in splits.items()}
     data = resuming.digest(counts, names)
-    saver = Saver(
-        Path(config.output) / run_folders.CHECKPOINTS,
-        loop,
-        callbacks,
-        data,
-        devices.is_chief(strategy),
-    )
+    chief = devices.is_chief(strategy)
+    saver = Saver(saved, loop, callbacks, data, chief, found)
     with watching.until_the_end(callbacks, kept):
         fit(config, loop, splits, callbacks, saver, shares)
-        if not devices.is_chief(strategy):
+        if not chief:
             return None
         return _finish(config, kept, splits["val"], folder, started)
 

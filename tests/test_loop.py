@@ -125,6 +125,13 @@ def test_the_average_follows_the_weights(source):
     assert max(np.abs(a - b).max() for a, b in zip(followed, trained)) > 1e-3
 
 
+def test_a_loss_by_name_is_refused():
+    model = unet(num_classes=3, filters=4, depth=1)
+    model.compile("sgd", loss="categorical_crossentropy")
+    with pytest.raises(ValueError, match="with a loss object.*Received: 'categorical_crossentr"):
+        Loop(model, lambda: [])
+
+
 def test_the_weights_come_back_after_an_error(source):
     loop = made(momentum=0.9)
     loop.train(fed(loop, source))

@@ -12,7 +12,7 @@ import keras
 import numpy as np
 import pytest
 
-from segkit import resuming, training, watching
+from segkit import callbacks, resuming, training, watching
 from segkit.config import compose
 
 TINY = [
@@ -128,7 +128,39 @@ def test_other_versions_are_said(tmp_path, monkeypatch, caplog):
         run(monkeypatch, tmp_path, stop=Stop(signal.SIGINT, 1, 1))
     monkeypatch.setattr(resuming.keras, "__version__", "9.9")
     run(monkeypatch, tmp_path)
-    assert "goes on with other versions" in caplog.text and "-> 9.9" in caplog.text
+    assert "goes on elsewhere than before" in caplog.text and "-> 9.9" in caplog.text
+
+
+def test_showing_or_hiding_the_progress_changes_nothing(tmp_path, monkeypatch):
+    """Callbacks come and go, and each gets its own state back."""
+    whole, stopped = tmp_path / "whole", tmp_path / "stopped"
+    run(monkeypatch, whole)
+    for hidden, at in (([], (0, 1)), (["callbacks.progress=null"], (1, 2))):
+        with pytest.raises(KeyboardInterrupt):
+            run(monkeypatch, stopped, *hidden, stop=Stop(signal.SIGINT, *at))
+    run(monkeypatch, stopped)
+    same_runs(whole, stopped)
+
+
+def test_the_bar_of_a_terminal_is_no_state():
+    callback = callbacks.Progress()
+    callback.task, callback.best = 0, 0.5
+    assert "task" not in resuming._own(callback) and resuming._own(callback)["best"] == 0.5
+
+
+def test_a_signal_while_the_last_checkpoint_is_written_is_heard(tmp_path, monkeypatch):
+    usual = resuming.Saver.save
+
+    def save(self, position):
+        usual(self, position)
+        if position == (3, 0):
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    monkeypatch.setattr(resuming.Saver, "save", save)
+    with pytest.raises(SystemExit):
+        run(monkeypatch, tmp_path)
+    assert not (tmp_path / "report.html").exists()
+    assert run(monkeypatch, tmp_path) is not None
 
 
 def test_a_damaged_checkpoint_is_passed_over(tmp_path, monkeypatch, caplog):

@@ -29,6 +29,7 @@ def config(folder, **changes):
 def unfinished(tmp_path):
     folder = tmp_path / "run"
     (folder / "checkpoints").mkdir(parents=True)
+    (folder / "checkpoints/000001-000000.npz").touch()
     OmegaConf.save(config(folder), folder / "config.yaml", resolve=True)
     return folder
 
@@ -66,13 +67,14 @@ def test_a_finished_run_is_refused(unfinished):
     assert not is_finished(unfinished)
     (unfinished / "report.html").touch()
     assert not is_finished(unfinished)  # it died before it took the checkpoints away
-    (unfinished / "checkpoints").rmdir()
+    (unfinished / "checkpoints/000001-000000.npz").unlink()
     assert is_finished(unfinished)
     with pytest.raises(FileExistsError, match="holds a finished run: choose another folder"):
         require_free(unfinished, config(unfinished))
 
 
 def test_what_a_start_that_failed_left_behind_is_no_obstacle(unfinished):
+    (unfinished / "checkpoints/000001-000000.npz").unlink()
     (unfinished / "checkpoints").rmdir()
     require_free(unfinished, config(unfinished, seed=1))
     (unfinished / "model.keras").touch()
@@ -113,8 +115,9 @@ def test_the_newest_unfinished_run_with_this_config_is_found(tmp_path):
     for name, seed in [("1", 0), ("2", 0), ("3", 1), ("4", 0), ("5", 0)]:
         runs[name] = tmp_path / name
         (runs[name] / "checkpoints").mkdir(parents=True)
+        (runs[name] / "checkpoints/000001-000000.npz").touch()
         OmegaConf.save(config(runs[name], seed=seed), runs[name] / "config.yaml", resolve=True)
-    (runs["4"] / "checkpoints").rmdir()  # it never came as far, or is finished
+    (runs["4"] / "checkpoints/000001-000000.npz").unlink()  # it never came as far, or is finished
     (runs["5"] / "config.yaml").write_text("[")
     new = tmp_path / "6"
     assert unfinished_twin(config(new)) == runs["2"]

@@ -80,5 +80,7 @@ def _bare(model: keras.Model) -> keras.Model:
     if not getattr(model, "inputs", None):
         return model
     # Keras takes include_optimizer=False for a .keras file, and writes the optimizer all the same.
+    if isinstance(model, keras.Sequential):
+        return keras.Model(model.inputs[0], model.outputs[0], name=model.name)
     bare = keras.Model(model.input, model.output, name=model.name)
-    return bare if type(model) in (type(bare), keras.Sequential) else model
+    return bare if type(model) is type(bare) else model

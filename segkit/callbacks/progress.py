@@ -32,6 +32,8 @@ class Progress(Writer):
         width: of the bar, in characters.
     """
 
+    passing = frozenset({"task"})  # of the bar on this terminal
+
     def __init__(self, width: int = 30):
         super().__init__()
         text = TextColumn("{task.description}"), BarColumn(width), TextColumn("{task.fields[now]}")

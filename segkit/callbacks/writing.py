@@ -21,9 +21,11 @@ class Writer(keras.callbacks.Callback):
 
     `writes` is False in all but one of several workers: there, it follows what happens, and
     leaves files and terminal alone. It says who this process is, and is no state of the training.
+    Nor are the attributes that `passing` names: they end with the process.
     """
 
     writes: bool = True
+    passing: frozenset[str] = frozenset()
 
 
 @runtime_checkable

@@ -158,15 +158,19 @@ def _normalized(
         )
 
         def gradient(dy):
-            dx, dgamma, dbeta, *_ = tf.raw_ops.FusedBatchNormGradV3(
-                y_backprop=dy,
-                x=x,
-                scale=gamma,
-                reserve_space_1=mean,
-                reserve_space_2=variance,
-                reserve_space_3=reserve,
-                **fixed,
-            )
+            if tf.config.list_physical_devices("GPU"):
+                # That kernel has no deterministic form on GPUs, and is refused there.
+                dx, dgamma, dbeta = _plain_gradients(dy, x, gamma, mean, variance + epsilon)
+            else:
+                dx, dgamma, dbeta, *_ = tf.raw_ops.FusedBatchNormGradV3(
+                    y_backprop=dy,
+                    x=x,
+                    scale=gamma,
+                    reserve_space_1=mean,
+                    reserve_space_2=variance,
+                    reserve_space_3=reserve,
+                    **fixed,
+                )
             sums = replica.all_reduce(tf.distribute.ReduceOp.SUM, tf.stack([dgamma, dbeta]))
             factor = -gamma * tf.math.rsqrt(variance + epsilon) / tf.maximum(pixels, 1)
             # a x_hat + b is what the kernel computes, with other numbers for gamma and beta.
@@ -178,3 +182,13 @@ def _normalized(
         return y, gradient
 
     return normalized(x, gamma, beta)
+
+
+def _plain_gradients(dy: Any, x: Any, gamma: Any, mean: Any, variance: Any) -> tuple[Any, Any, Any]:
+    """Of y = gamma (x - mean) / sqrt(variance), for x, gamma and the shift that is added."""
+    import tensorflow as tf
+
+    scale, g = tf.math.rsqrt(variance), tf.cast(dy, tf.float32)
+    dbeta = tf.reduce_sum(g, [0, 1, 2])
+    dgamma = scale * tf.reduce_sum(g * (tf.cast(x, tf.float32) - mean), [0, 1, 2])
+    return dy * tf.cast(gamma * scale, dy.dtype), dgamma, dbeta
