@@ -77,9 +77,9 @@ def prepare(config: DictConfig) -> tf.distribute.Strategy:
     """Seeds everything, sets threads and precision, and returns the strategy to train with."""
     trainer = config.trainer
     devices.set_threads(trainer.threads)
+    tf.get_logger().setLevel("ERROR")  # notes on strategies, warnings on traces of other models
     strategy = devices.choose_strategy(trainer.devices)
     keras.backend.clear_session()
-    tf.get_logger().setLevel("ERROR")  # its warnings are about the traces of other models
     tf.config.experimental.enable_op_determinism()
     keras.utils.set_random_seed(config.seed)
     devices.set_precision(trainer.precision)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+from typing import Sequence
 
 import keras
 import tensorflow as tf
@@ -122,6 +123,44 @@ def local_replicas(strategy: tf.distribute.Strategy) -> list[int]:
         return list(range(strategy.num_replicas_in_sync))
     here = strategy.num_replicas_in_sync // len(workers())
     return list(range(resolver.task_id * here, (resolver.task_id + 1) * here))
+
+
+def highest(strategy: tf.distribute.Strategy, numbers: Sequence[int]) -> list[int]:
+    """The highest that any worker has in the place of each of these numbers, int32.
+
+    All workers must call it in the same place.
+    """
+    if len(workers()) < 2:
+        return list(numbers)
+    return _highest(strategy, tf.constant(numbers, tf.int32)).numpy().tolist()
+
+
+@tf.function
+def _highest(strategy: tf.distribute.Strategy, numbers: tf.Tensor) -> tf.Tensor:
+    def gather() -> tf.Tensor:
+        return tf.distribute.get_replica_context().all_gather(numbers[None], axis=0)
+
+    rows = strategy.experimental_local_results(strategy.run(gather))[0]
+    return tf.reduce_max(rows, axis=0)
+
+
+def require_same(strategy: tf.distribute.Strategy, digest: str, advice: str) -> None:
+    """Refuses to go on where the workers of a cluster have not the same.
+
+    All workers must call it in the same place.
+
+    Args:
+        strategy: of all of them.
+        digest: hexadecimal, of what must be the same.
+        advice: what to do if it is not.
+
+    Raises:
+        ValueError: in every worker, with the advice.
+    """
+    mine = [int(digest[k : k + 7], 16) for k in range(0, 28, 7)]
+    # The lowest is the highest of what is negative.
+    if highest(strategy, [*mine, *(-n for n in mine)]) != [*mine, *(-n for n in mine)]:
+        raise ValueError(advice)
 
 
 def jit_pays(strategy: tf.distribute.Strategy) -> bool:

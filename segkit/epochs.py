@@ -23,6 +23,7 @@ from segkit.resuming import Position, Saver, said
 log = logging.getLogger(__name__)
 
 _LOGGED_EVERY = 0.2  # seconds; reading the loss makes an accelerator wait
+_AGREED_EVERY = 8  # steps, after which the workers of a cluster ask each other whether to stop
 
 
 class Steps(NamedTuple):
@@ -132,7 +133,8 @@ class _Run:
             self.loop.trained.reset()
         logged, alone = time.monotonic(), len(devices.workers()) < 2
         for step in range(first.step, self.steps.train):
-            self._stop_if_asked(Position(first.epoch, step))
+            if alone or step % _AGREED_EVERY == 0:
+                self._stop_if_asked(Position(first.epoch, step))
             self._call("on_train_batch_begin", step, {})
             self.loop.train(batches)
             logs = {}
@@ -147,7 +149,7 @@ class _Run:
         self.loop.validated.reset()
         batches = iter(self.watched)
         for _ in range(self.steps.watched):
-            if self.asked:
+            if self.asked and len(devices.workers()) < 2:
                 return None
             self.loop.validate(batches)
         return self.loop.validated.results()
@@ -157,14 +159,13 @@ class _Run:
         return contextlib.nullcontext() if average is None else average.in_place()
 
     def _stop_if_asked(self, position: Position) -> None:
-        if not self.asked:
+        # Of several workers, all stop if one is asked to.
+        (number,) = devices.highest(self.loop.strategy, self.asked[:1] or [0])
+        if not number:
             return
-        if len(devices.workers()) < 2:
-            self._save(position)
-            log.warning("Stopped in %s. The same command goes on from there.", said(position))
-        else:  # the others are not at this step
-            log.warning("Stopped. The same command goes on from the last whole epoch.")
-        _end(self.asked[0])
+        self._save(position)
+        log.warning("Stopped in %s. The same command goes on from there.", said(position))
+        _end(number)
 
     def _save(self, position: Position) -> None:
         if self.saver is not None:

@@ -14,7 +14,7 @@ import numpy as np
 import tensorflow as tf
 
 import segkit
-from segkit import checkpoints, environment
+from segkit import checkpoints, devices, environment
 from segkit.checkpoints import Checkpoint
 from segkit.loop import Loop
 
@@ -67,9 +67,10 @@ class Saver:
         Raises:
             OSError: if that fails; the last one is still there.
         """
+        # Every worker reads: what replicas count apart is added up among all of them.
+        arrays = {name: _read(value) for name, value in self._variables().items()}
         if not self.writes:
             return
-        arrays = {name: _read(value) for name, value in self._variables().items()}
         state = {
             "data": self.data,
             "versions": _versions(self.loop.strategy),
@@ -89,8 +90,16 @@ class Saver:
                 of what computes.
         """
         found, self.found = self.found, None
+        position = Position() if found is None else Position(found.epoch, found.step)
+        # A worker on another machine may not see yet what the first one wrote last.
+        devices.require_same(
+            self.loop.strategy,
+            digest(position),
+            f"Workers find different checkpoints in {self.folder}: is it on a shared disk? Give "
+            "all of them the same folder with output=DIR.",
+        )
         if found is None:
-            return Position()
+            return position
         if found.state["data"] != self.data:
             raise ValueError(
                 f"The data are not those that the run in {self.folder.parent} was begun with: "
@@ -104,8 +113,8 @@ class Saver:
                 _changes(found.state["versions"], versions),
             )
         self._put_back(found)
-        log.info("goes on from %s", said(Position(found.epoch, found.step)))
-        return Position(found.epoch, found.step)
+        log.info("goes on from %s", said(position))
+        return position
 
     def _put_back(self, found: Checkpoint) -> None:
         variables = self._variables()
@@ -117,7 +126,7 @@ class Saver:
                 "another folder with output=DIR."
             )
         for name, variable in variables.items():
-            _put(variable, arrays[name])
+            _put(variable, arrays[name], devices.local_replicas(self.loop.strategy))
         self.loop.model.stop_training = found.state["stopped"]
         for key, callback in _named(self.callbacks):
             if key not in found.state["callbacks"]:
@@ -163,15 +172,15 @@ def _counted(variable: Any) -> bool:
 
 
 def _read(variable: Any) -> np.ndarray:
-    if _counted(variable):
+    if _counted(variable) and len(devices.workers()) < 2:  # adding them up in float32 would round
         parts = [part.read_value() for part in variable.values]
         return np.sum(parts, axis=0, dtype=variable.dtype.as_numpy_dtype)
     return np.asarray(variable.read_value())
 
 
-def _put(variable: Any, array: np.ndarray) -> None:
+def _put(variable: Any, array: np.ndarray, replicas: Sequence[int]) -> None:
     if _counted(variable):  # assigning to all of them would divide, and round
-        for number, part in enumerate(variable.values):
+        for number, part in zip(replicas, variable.values):
             part.assign(array if number == 0 else np.zeros_like(array))
     else:
         variable.assign(tf.constant(array))

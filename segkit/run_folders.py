@@ -18,7 +18,8 @@ log = logging.getLogger(__name__)
 CHECKPOINTS = "checkpoints"
 
 # Keys that say where or how a run is shown, and nothing about what comes out.
-_FREE = ("output", "trainer.resume", "callbacks.progress")
+_FREE = ("output", "trainer.resume", "callbacks.progress", "trainer.address", "trainer.restarts")
+_FREE += ("trainer.cpus_per_worker", "trainer.gpus_per_worker")
 
 
 def is_finished(folder: Path) -> bool:

@@ -19,6 +19,7 @@ from segkit import (
     assembly,
     checkpoints,
     class_weights,
+    clusters,
     devices,
     environment,
     epochs,
@@ -59,8 +60,26 @@ def run(config: DictConfig) -> float | None:
     """
     started = time.time()
     assembly.check(config)
+    clusters.join()
+    if clusters.starts_workers(config):
+        folder = sources.make_folder(config.output)
+        with run_folders.claimed(folder):  # which the first worker takes over
+            run_folders.require_free(folder, config)
+        return clusters.run_on_workers(config, run)
+    with clusters.in_words():
+        return _start(config, started)
+
+
+def _start(config: DictConfig, started: float) -> float | None:
     strategy = assembly.prepare(config)
+    devices.require_same(
+        strategy,
+        resuming.digest(OmegaConf.to_container(config, resolve=True)),
+        "The workers were given different configs. Most often it is the folder, which has the time "
+        "in its name: give all of them output=DIR, on a disk they share.",
+    )
     if not devices.is_chief(strategy):  # it computes, and writes nothing that lasts
+        clusters.leave_the_log()
         with tempfile.TemporaryDirectory() as folder:
             return _run(config, strategy, Path(folder), started)
     folder = sources.make_folder(config.output)
