@@ -96,7 +96,7 @@ def _run(verb: str, overrides: list[str]) -> int:
             if stop.code != 128 + signal.SIGTERM:
                 raise
             return _stopped(verb, "SIGTERM", stop.code)
-        except (HydraException, OmegaConfBaseException, OSError, _Failed) as error:
+        except (HydraException, OmegaConfBaseException, OSError, ValueError, _Failed) as error:
             if full_errors:
                 raise
             from segkit.explaining import explain
@@ -160,6 +160,8 @@ def _end_by_signal() -> Any:
 
 
 def _task(verb: str, named: bool):
+    here = os.getpid()
+
     def task(config):
         from hydra.core.hydra_config import HydraConfig
         from omegaconf.errors import OmegaConfBaseException
@@ -183,6 +185,11 @@ def _task(verb: str, named: bool):
             try:
                 return module.run(config)
             except (OmegaConfBaseException, ValueError, OSError) as error:
+                if os.getpid() != here:  # a launcher's job: Hydra brings the error back to `_run`
+                    from segkit.explaining import explain
+
+                    logging.getLogger(__name__).error("%s", explain(error))
+                    raise
                 raise _Failed(error) from error
 
     return task

@@ -12,7 +12,7 @@ os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"
 import keras  # noqa: E402
 import numpy as np  # noqa: E402
 
-from segkit import epochs  # noqa: E402
+from segkit import checkpoints, epochs  # noqa: E402
 from segkit.averaging import Average  # noqa: E402
 from segkit.contract import Sample  # noqa: E402
 from segkit.data.pipeline import batches  # noqa: E402
@@ -84,7 +84,7 @@ def saved(images, folder):
     for _ in range(3):
         loop.train(iterator)
     Saver(folder, loop, [], "").save(Position(0, 3))
-    Saver(folder, other, [], "").restore()
+    Saver(folder, other, [], "", found=checkpoints.newest(folder)).restore()
     counts = [
         [np.asarray(v.value.read_value()) for v in one.trained.variables] for one in (loop, other)
     ]
