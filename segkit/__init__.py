@@ -47,6 +47,7 @@ _ROOMS = (
     "run_folders",
     "schedules",
     "sources",
+    "surroundings",
     "synthesis",
     "synthetic",
     "tables",

@@ -15,7 +15,17 @@ ROOT = Path(segkit.__file__).parent
 LAYERS = [
     {"coarse", "contract", "palette"},
     {"labels"},
-    {"targets", "erasing", "config", "tables", "environment", "explaining", "parallel", "helping"},
+    {
+        "targets",
+        "erasing",
+        "config",
+        "tables",
+        "environment",
+        "explaining",
+        "parallel",
+        "helping",
+        "surroundings",
+    },
     {"class_counts", "devices", "averaging", "checkpoints", "run_folders"},
     {"evidence", "loop"},
     {
