@@ -1,4 +1,4 @@
-"""The epochs of a run: until the end or a signal."""
+"""The epochs of a run: from its last checkpoint until the end, or a signal."""
 
 from __future__ import annotations
 
