@@ -118,7 +118,7 @@ def test_a_signal_saves_in_the_middle_of_an_epoch(
 def test_other_data_are_refused(tmp_path, monkeypatch):
     with pytest.raises(KeyboardInterrupt):
         run(monkeypatch, tmp_path, stop=Stop(signal.SIGINT, 1, 1))
-    monkeypatch.setattr(resuming, "digest", lambda *_: "of other data")
+    monkeypatch.setattr(resuming, "digest", lambda *_: "0" * 64)
     with pytest.raises(ValueError, match="not those that the run in .* was begun with"):
         run(monkeypatch, tmp_path)
 
