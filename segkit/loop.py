@@ -58,13 +58,12 @@ class Loop:
             if not model.optimizer.built:
                 model.optimizer.build(model.trainable_variables)
         self._clip = _Clip(model.optimizer) if self.strategy.num_replicas_in_sync > 1 else None
-        whole = jit_pays(self.strategy)
         self._compute = self._differentiate
-        if whole:
+        if jit_pays(self.strategy):
             self._compute = self._fused(self._differentiate)
         elif parts > 1 and self.strategy.num_replicas_in_sync == 1:
             self._compute = tf.function(self._differentiate)  # traced once for all parts
-        self._values = model.loss.call if whole else self._fused(model.loss.call)
+        self._values = self._fused(model.loss.call)
         self._train = tf.function(self._train_step)
         self._validate = tf.function(self._validation_step)
 

@@ -42,8 +42,8 @@ class Saver:
     Args:
         folder: of the checkpoints.
         loop: what is trained.
-        callbacks: in an order that does not change. One that has a method `restored` is called
-            when its attributes are back.
+        callbacks: each is known by its class; several of one class must keep their order. A
+            method `restored`, where there is one, is called when the attributes are back.
         data: what the data are known by, see `digest`; going on with others is refused.
         writes: False only reads: of several workers, one writes.
         found: the checkpoint to go on from; None: from the beginning.

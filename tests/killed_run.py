@@ -17,21 +17,24 @@ from segkit import training  # noqa: E402
 from segkit.config import compose  # noqa: E402
 
 KILLS = 10
-CONFIG = [
+TINY = [
     "data=article",
     "data.sizes={train: 20, val: 6}",
     "data.height=24",
     "data.width=24",
     "model.filters=4",
     "model.depth=1",
+    "trainer.batch_size=4",
+    "trainer.precision=float32",
+    "trainer.gallery=2",
+    "callbacks.tensorboard=null",
+]
+CONFIG = [
+    *TINY,
     "mix=copy_paste",
     "loss=marginal_cross_entropy",
     f"trainer.epochs={KILLS + 2}",
-    "trainer.batch_size=4",
-    "trainer.precision=float32",
     "trainer.ema=0.9",
-    "trainer.gallery=2",
-    "callbacks.tensorboard=null",
     "callbacks.early_stopping.patience=50",
 ]
 

@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from segkit import loop as loops
 from segkit.averaging import Average
 from segkit.contract import Sample
 from segkit.data.pipeline import batches
@@ -70,6 +71,15 @@ def by_hand(source, chosen, rate=0.1):
 def test_a_step_is_that_of_the_formula(source, parts):
     """In as many parts as one likes, and unequal ones."""
     loop = made(parts=parts)
+    loop.train(fed(loop, source))
+    for found, expected in zip(weights_of(loop), by_hand(source, range(4))):
+        np.testing.assert_allclose(found, expected, atol=2e-6)
+
+
+def test_the_whole_step_in_one_program_is_the_same(source, monkeypatch):
+    """As on a GPU, where XLA compiles all of it."""
+    monkeypatch.setattr(loops, "jit_pays", lambda _: True)
+    loop = made()
     loop.train(fed(loop, source))
     for found, expected in zip(weights_of(loop), by_hand(source, range(4))):
         np.testing.assert_allclose(found, expected, atol=2e-6)

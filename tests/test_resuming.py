@@ -11,22 +11,11 @@ from pathlib import Path
 import keras
 import numpy as np
 import pytest
+from killed_run import TINY
 
 from segkit import callbacks, resuming, training, watching
 from segkit.config import compose
 
-TINY = [
-    "data=article",
-    "data.sizes={train: 20, val: 6}",
-    "data.height=24",
-    "data.width=24",
-    "model.filters=4",
-    "model.depth=1",
-    "trainer.batch_size=4",
-    "trainer.precision=float32",
-    "trainer.gallery=2",
-    "callbacks.tensorboard=null",
-]
 HERE = Path(__file__).parent
 
 
