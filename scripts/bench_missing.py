@@ -157,12 +157,12 @@ def score_naively(folder: Path) -> None:
     import keras
     from omegaconf import OmegaConf
 
-    from segkit import evaluation, losses, metrics, models, sources  # noqa: F401
+    from segkit import losses, metrics, models, scoring, sources  # noqa: F401
 
     config = OmegaConf.load(folder / "config.yaml")
     source = sources.open_splits(config.data)["val"]
     model = keras.models.load_model(folder / "model.keras", compile=False)
-    found = evaluation.evaluate(model, Believed(source))
+    found = scoring.evaluate(model, Believed(source))
     text = json.dumps(found.known.to_dict(source.labels.names))
     (folder / "naive.json").write_text(text, encoding="utf-8")
 

@@ -11,6 +11,7 @@ __version__ = "0.1.0.dev0"
 _ROOMS = (
     "assembly",
     "averaging",
+    "calibration",
     "callbacks",
     "checking",
     "checkpoints",
@@ -18,6 +19,7 @@ _ROOMS = (
     "class_weights",
     "clusters",
     "coarse",
+    "comparison",
     "config",
     "contract",
     "data",
@@ -29,8 +31,11 @@ _ROOMS = (
     "evaluation",
     "evidence",
     "explaining",
+    "export",
     "findings",
+    "formats",
     "helping",
+    "inference",
     "labels",
     "loop",
     "losses",
@@ -40,20 +45,28 @@ _ROOMS = (
     "optimizers",
     "palette",
     "parallel",
+    "prediction",
+    "predictor",
     "preflight",
     "previewing",
+    "replicates",
     "report",
     "resuming",
     "run_folders",
+    "runs",
     "schedules",
+    "scoring",
+    "search",
     "sources",
     "surroundings",
+    "sweeps",
     "synthesis",
     "synthetic",
     "tables",
     "targets",
     "training",
     "transfer",
+    "trials",
     "watching",
     "weighting",
 )
@@ -61,10 +74,12 @@ _ROOMS = (
 
 def __getattr__(name: str):
     """Imports a room on first use: `segkit.losses` works after a plain `import segkit`."""
+    if name == "load":
+        return importlib.import_module("segkit.predictor").load
     if name in _ROOMS:
         return importlib.import_module(f"segkit.{name}")
     raise AttributeError(f"segkit has no {name!r}. It has: {', '.join(_ROOMS)}.")
 
 
 def __dir__() -> list[str]:
-    return [*globals(), *_ROOMS]
+    return [*globals(), *_ROOMS, "load"]

@@ -18,6 +18,18 @@ from segkit import surroundings
 VERBS = {
     "train": ("segkit.training", "train a model, evaluate it, and write a report"),
     "lr": ("segkit.lr_finding", "raise the learning rate step by step, and say which one suits"),
+    "evaluate": (
+        "segkit.evaluation",
+        "score a model on any data, with intervals, and show where it errs",
+    ),
+    "calibrate": (
+        "segkit.calibration",
+        "tune temperature and decision thresholds on validation data",
+    ),
+    "predict": ("segkit.prediction", "segment files, folders, URLs, of any size"),
+    "export": ("segkit.export", "write the model as ONNX, SavedModel, LiteRT or OpenVINO"),
+    "compare": ("segkit.comparison", "all runs in folders: one table with intervals, and a page"),
+    "search": ("segkit.search", "search the best values of config keys with Optuna"),
     "check": ("segkit.checking", "look at every file of a data set, and say what is wrong"),
     "preview": ("segkit.previewing", "show images beside what augmentation makes of them"),
     "synthesize": ("segkit.synthesis", "write a synthetic data set in the folder format"),
@@ -45,8 +57,9 @@ segkit train data=folder --help, those of your own data.
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs `segkit VERB [Hydra overrides]` and returns the exit code.
 
-    0 done; 1 an error, explained on stderr; 2 no such verb; 130 stopped by Ctrl-C; 143 stopped by
-    SIGTERM, as batch systems do. A second run of the same training goes on after 130 and 143.
+    0 done; 1 an error, explained on stderr; 2 no such verb; 3 done but for some parts, which are
+    named; 130 stopped by Ctrl-C; 143 stopped by SIGTERM, as batch systems do. A second run of the
+    same training goes on after 130 and 143.
     """
     arguments = list(sys.argv[1:] if arguments is None else arguments)
     if not arguments or arguments[0] in ("-h", "--help"):
@@ -62,7 +75,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         hint = f" Did you mean {near[0]!r}?" if near else ""
         print(f"segkit: no verb {verb!r}.{hint} The verbs: {', '.join(VERBS)}.", file=sys.stderr)
         return 2
-    return _run(verb, overrides)
+    return _run(verb, _with_folders_as_key(overrides) if verb == "compare" else overrides)
 
 
 def run(verb: str) -> None:
@@ -92,17 +105,25 @@ def _run(verb: str, overrides: list[str]) -> int:
         except (HydraException, OmegaConfBaseException, OSError, ValueError, _Failed) as error:
             if full_errors:
                 raise
-            from segkit.explaining import explain
+            from segkit.explaining import NotAll, explain
 
             cause = error.args[0] if isinstance(error, _Failed) else error
             print(f"segkit {verb}: {explain(cause)}", file=sys.stderr)
-            return 1
+            return 3 if isinstance(cause, NotAll) else 1
         except Exception as error:
             # Ctrl-C while Hydra starts comes out as whatever it stumbled over.
             if isinstance(error.__context__, KeyboardInterrupt):
                 return _stopped(verb, "Ctrl-C", 130)
             raise
         return 0
+
+
+def _with_folders_as_key(arguments: list[str]) -> list[str]:
+    """Folders among the arguments, which may hold an = themselves, as runs=[...] behind the rest."""
+    plain = [a for a in arguments if not a.startswith("-") and ("=" not in a or Path(a).exists())]
+    rest = [argument for argument in arguments if argument not in plain]
+    quoted = ["'" + path.replace("\\", "\\\\").replace("'", "\\'") + "'" for path in plain]
+    return [*rest, f"runs=[{','.join(quoted)}]"] if plain else rest
 
 
 def _help(verb: str, overrides: list[str]) -> None:
@@ -127,6 +148,8 @@ def _task(verb: str, named: bool):
         from hydra.core.hydra_config import HydraConfig
         from omegaconf.errors import OmegaConfBaseException
 
+        from segkit.explaining import NotAll
+
         hydra_config = HydraConfig.get()
         folder = None
         if hydra_config.runtime.choices["hydra"] == "run":
@@ -145,7 +168,7 @@ def _task(verb: str, named: bool):
                 module = importlib.import_module(VERBS[verb][0])
             try:
                 return module.run(config)
-            except (OmegaConfBaseException, ValueError, OSError) as error:
+            except (OmegaConfBaseException, ValueError, OSError, NotAll) as error:
                 if os.getpid() != here:  # a launcher's job: Hydra brings the error back to `_run`
                     from segkit.explaining import explain
 

@@ -12,6 +12,10 @@ from typing import Any, Mapping
 from omegaconf.errors import ConfigAttributeError, ConfigKeyError, MissingMandatoryValue
 
 
+class NotAll(Exception):
+    """Some of what was asked for could not be done, and the rest is there; exit code 3."""
+
+
 def explain(error: BaseException) -> str:
     """The words of an error, and for what was mistyped the keys or choices there are."""
     if isinstance(error, MissingMandatoryValue):

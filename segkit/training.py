@@ -23,12 +23,12 @@ from segkit import (
     devices,
     environment,
     epochs,
-    evaluation,
     evidence,
     preflight,
     report,
     resuming,
     run_folders,
+    scoring,
     sources,
     watching,
 )
@@ -202,13 +202,13 @@ def _finish(
     _write(folder / "environment.json", environment.describe(started, kept.epoch + 1))
     page = report.write(folder)
     checkpoints.remove(folder / run_folders.CHECKPOINTS)
-    log.info("%s\nmodel: %s\nreport: %s", evaluation.table(blocks, "val"), kept.filepath, page)
+    log.info("%s\nmodel: %s\nreport: %s", scoring.table(blocks, "val"), kept.filepath, page)
     return blocks["val"]["mean_iou"]
 
 
 def _evaluate(config: DictConfig, kept: Path, source: Source, folder: Path) -> dict[str, Any]:
     model = keras.models.load_model(kept, compile=False)
-    found = evaluation.evaluate(
+    found = scoring.evaluate(
         model,
         source,
         config.trainer.batch_size,
@@ -218,7 +218,7 @@ def _evaluate(config: DictConfig, kept: Path, source: Source, folder: Path) -> d
     )
     blocks = found.to_dict("val", source.labels)
     _write(folder / "metrics.json", blocks)
-    evaluation.write_gallery(folder / "gallery", found.examples, source.labels, "val")
+    scoring.write_gallery(folder / "gallery", found.examples, source.labels, "val")
     return blocks
 
 

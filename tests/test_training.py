@@ -17,7 +17,7 @@ import yaml
 from omegaconf import OmegaConf
 from tensorflow.python.data.ops.iterator_ops import OwnedIterator
 
-from segkit import assembly, callbacks, evaluation, report, sources, training, watching
+from segkit import assembly, callbacks, report, scoring, sources, training, watching
 from segkit.config import compose
 from segkit.contract import Sample
 from segkit.labels import LabelSpace
@@ -94,7 +94,7 @@ def test_what_is_monitored_are_known_cells(run_folder):
     model = keras.models.load_model(folder / "model.keras")
     split = sources.open_splits(OmegaConf.load(folder / "config.yaml").data)["val"]
     naive = [split[i]._replace(annotated=np.ones(4, bool), truth=None) for i in range(len(split))]
-    found = evaluation.evaluate(model, Listed(naive, split.labels), batch_size=8)
+    found = scoring.evaluate(model, Listed(naive, split.labels), batch_size=8)
     assert abs(found.to_dict("val", split.labels)["val"]["mean_iou"] - score) > 0.001
 
 
@@ -110,7 +110,7 @@ def test_bounds_on_request(run_folder):
     folder, _ = run_folder
     model = keras.models.load_model(folder / "model.keras")
     split = sources.open_splits(OmegaConf.load(folder / "config.yaml").data)["val"]
-    found = evaluation.evaluate(model, split, batch_size=3, bounds=True)
+    found = scoring.evaluate(model, split, batch_size=3, bounds=True)
     blocks = found.to_dict("val", split.labels)
     known, truth = blocks["val"], blocks["val/truth"]
     pairs = [row["iou_bounds"] for row in known["per_class"]] + [known["mean_iou_bounds"]]
@@ -118,7 +118,7 @@ def test_bounds_on_request(run_folder):
     assert all(low <= true <= high for (low, high), true in zip(pairs, scores))
     assert all(low < high for low, high in pairs)
     assert "iou_bounds" not in truth["per_class"][0] and "mean_iou_bounds" not in truth
-    shown = evaluation.table(blocks, "val")
+    shown = scoring.table(blocks, "val")
     low, high = known["mean_iou_bounds"]
     assert "IoU at least, at most" in shown and f"{low:.4f}, {high:.4f}" in shown
 
@@ -168,7 +168,7 @@ def test_patches_normalization_and_the_length_of_an_epoch(tmp_path, monkeypatch)
     np.testing.assert_allclose(np.ravel(layer.variance) ** 0.5, recorded["std"], rtol=1e-6)
     config = OmegaConf.load(tmp_path / "config.yaml")
     split = sources.open_splits(config.data)["val"]
-    found = evaluation.evaluate(model, split, batch_size=8, tile=(16, 24))
+    found = scoring.evaluate(model, split, batch_size=8, tile=(16, 24))
     assert found.to_dict("val", split.labels)["val"]["mean_iou"] == pytest.approx(score)
     assert steps_taken == [3, 3]  # 20 images in batches of 8
 

@@ -1,16 +1,28 @@
-"""Counts on known cells and the scores they give, and the bounds over what is unknown."""
+"""Counts on known cells and the scores they give, their intervals, and bounds over the unknown."""
 
 from segkit.metrics.bounds import Bounds, bounds
+from segkit.metrics.calibration import Reliability, count_reliability
 from segkit.metrics.counts import Counts, cell_counts, count, known_cells
+from segkit.metrics.curves import ProbabilityCounts, count_probabilities
+from segkit.metrics.intervals import Intervals, bootstrap
+from segkit.metrics.surfaces import SurfaceScores, surface_scores
 from segkit.metrics.tracking import ClassLosses, MeanIoU
 
 __all__ = [
     "Bounds",
     "ClassLosses",
     "Counts",
+    "Intervals",
     "MeanIoU",
+    "ProbabilityCounts",
+    "Reliability",
+    "SurfaceScores",
+    "bootstrap",
     "bounds",
     "cell_counts",
     "count",
+    "count_probabilities",
+    "count_reliability",
     "known_cells",
+    "surface_scores",
 ]

@@ -23,6 +23,7 @@ class Counts:
     true_positives, false_positives, false_negatives: pixels of known cells.
     images: images in which the cell is known.
     confusion: rows = label, columns = prediction, at pixels where the label is beyond doubt.
+    true_negatives: the other judged pixels of known cells.
     """
 
     true_positives: np.ndarray
@@ -30,6 +31,7 @@ class Counts:
     false_negatives: np.ndarray
     images: np.ndarray
     confusion: np.ndarray
+    true_negatives: np.ndarray
 
     def __add__(self, other: Counts) -> Counts:
         pairs = zip(vars(self).values(), vars(other).values())
@@ -56,6 +58,11 @@ class Counts:
     def recall(self) -> np.ndarray:
         """TP / (TP + FN), float64 (C,) in [0, 1]; NaN where nothing was labelled."""
         return ratio(self.true_positives, self.true_positives + self.false_negatives)
+
+    @property
+    def specificity(self) -> np.ndarray:
+        """TN / (TN + FP), float64 (C,) in [0, 1]; NaN where the class is everywhere or unknown."""
+        return ratio(self.true_negatives, self.true_negatives + self.false_positives)
 
     def to_dict(self, names: Sequence[str]) -> dict[str, Any]:
         """The block of `metrics.json`; None where there is no evidence, left out of the means.
@@ -138,12 +145,14 @@ def count(target: np.ndarray, prediction: np.ndarray) -> Counts:
     sure = (target == LABELLED).any(-1) & (target != UNKNOWN).all(-1)
     pairs = target.argmax(-1)[sure] * classes + prediction[sure]
     confusion = np.bincount(pairs.astype("int64"), minlength=classes**2)
+    judged = judged_pixels(target).sum((1, 2))[:, None] * known
     return Counts(
         right.sum(0),
         wrong.sum(0),
         missed.sum(0),
         known.sum(0, dtype="int64"),
         confusion.reshape(classes, classes),
+        (judged - right - wrong - missed).sum(0),
     )
 
 

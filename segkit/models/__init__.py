@@ -2,6 +2,7 @@
 
 from segkit.models.encoders import ENCODERS
 from segkit.models.folding import fold
+from segkit.models.precision import recast
 from segkit.models.unet import unet
 
-__all__ = ["ENCODERS", "fold", "unet"]
+__all__ = ["ENCODERS", "fold", "recast", "unet"]

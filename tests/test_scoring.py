@@ -4,7 +4,7 @@ import keras
 import numpy as np
 import pytest
 
-from segkit import evaluation
+from segkit import scoring
 from segkit.contract import Sample
 from segkit.labels import LabelSpace
 
@@ -32,7 +32,7 @@ def test_images_of_two_types_are_scaled_each_in_its_way():
     model = keras.Sequential([keras.Input((2, 2, 1)), above])
     above.set_weights([np.array([[0.0, 1.0]]), np.array([0.5, 0.0])])
     labels = LabelSpace(["dark", "bright"])
-    found = evaluation.evaluate(model, Greys(labels), batch_size=4, examples=4)
+    found = scoring.evaluate(model, Greys(labels), batch_size=4, examples=4)
     assert found.known.iou.tolist() == [1, 1]
     assert [sample.name for sample, _ in found.examples] == list("0123")
 
@@ -40,7 +40,7 @@ def test_images_of_two_types_are_scaled_each_in_its_way():
 def test_classes_that_may_overlap_are_not_scored_by_the_most_probable_one():
     labels = LabelSpace(["organ", "tumour"], background=None, exclusive=False)
     with pytest.raises(ValueError, match="exclude each other. Received: exclusive=False. Score"):
-        evaluation.evaluate(keras.Sequential(), Greys(labels))
+        scoring.evaluate(keras.Sequential(), Greys(labels))
 
 
 class Large:
@@ -70,9 +70,9 @@ class Bright(keras.Model):
 
 
 def test_tile_by_tile_every_pixel_is_predicted_once():
-    whole = evaluation.evaluate(Bright(), Large(), batch_size=4, examples=5)
+    whole = scoring.evaluate(Bright(), Large(), batch_size=4, examples=5)
     model = Bright()
-    tiled = evaluation.evaluate(
+    tiled = scoring.evaluate(
         model, Large(), batch_size=4, examples=5, tile=(16, 12), bounds=True
     )
     for key in ("known", "truth"):
@@ -94,7 +94,7 @@ def test_tiles_see_what_is_around_a_pixel():
     model = keras.Sequential(layers)
     found = {}
     for tile in (None, (16, 16)):
-        examples = evaluation.evaluate(model, Large(), 2, examples=5, tile=tile).examples
+        examples = scoring.evaluate(model, Large(), 2, examples=5, tile=tile).examples
         found[tile] = [prediction for _, prediction in examples]
     for whole, tiled in zip(found[None][:2], found[(16, 16)][:2]):
         np.testing.assert_array_equal(whole, tiled)
