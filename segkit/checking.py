@@ -104,7 +104,8 @@ def check(config: DictConfig) -> Checked:
     """
     most = whole_number("samples", config.samples)
     options = dict(OmegaConf.to_container(config.data, resolve=True, throw_on_missing=True))
-    options.pop("missing", None)
+    for key in ("missing", "pixel_size"):
+        options.pop(key, None)
     entries = _entries(options)
     sets = {name: _examined(entry) for name, entry in entries.items()}
     problems = []

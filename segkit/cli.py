@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import difflib
 import importlib
-import logging
 import os
 import signal
 import sys
@@ -94,6 +93,8 @@ def _run(verb: str, overrides: list[str]) -> int:
         try:
             if {"--help", "-h"} & set(overrides):
                 _help(verb, overrides)
+            elif {"-m", "--multirun"} & set(overrides):
+                _sweep(verb, overrides)
             else:
                 app(_task(verb, _names_a_folder(overrides)))()
         except KeyboardInterrupt:
@@ -132,6 +133,24 @@ def _help(verb: str, overrides: list[str]) -> None:
     print(helping.text(verb, [o for o in overrides if "=" in o and not o.startswith("-")]), end="")
 
 
+def _sweep(verb: str, overrides: list[str]) -> None:
+    from segkit import sweeping
+    from segkit.explaining import NotAll
+
+    if verb != "train":
+        raise ValueError("this verb does one thing at a time; leave -m out.")
+    options = {text for text in overrides if text.startswith("-")} - {"-m", "--multirun"}
+    if options:
+        raise ValueError(
+            f"a sweep takes no option but -m. Received: {' '.join(sorted(options))}. What Hydra "
+            "can be told is written hydra.KEY=VALUE."
+        )
+    try:
+        sweeping.run(verb, VERBS[verb][0], [o for o in overrides if not o.startswith("-")])
+    except NotAll as error:
+        raise _Failed(error) from error
+
+
 def _stopped(verb: str, by: str, code: int) -> int:
     print(f"segkit {verb}: stopped by {by}", file=sys.stderr)
     return code
@@ -142,8 +161,6 @@ class _Failed(BaseException):
 
 
 def _task(verb: str, named: bool):
-    here = os.getpid()
-
     def task(config):
         from hydra.core.hydra_config import HydraConfig
         from omegaconf.errors import OmegaConfBaseException
@@ -153,30 +170,41 @@ def _task(verb: str, named: bool):
         hydra_config = HydraConfig.get()
         folder = None
         if hydra_config.runtime.choices["hydra"] == "run":
-            config.output = hydra_config.runtime.output_dir  # one a job, in a sweep
+            config.output = hydra_config.runtime.output_dir
             folder = None if named else Path(config.output)
-            alone = verb == "train" and hydra_config.mode.name == "RUN"
-            if alone and not any(o.startswith("output=") for o in hydra_config.overrides.task):
+            if verb == "train" and not any(
+                o.startswith("output=") for o in hydra_config.overrides.task
+            ):
                 from segkit import run_folders
 
                 folder = None if run_folders.go_on(config) else folder
-        elif hydra_config.mode.name == "MULTIRUN":
-            raise _Failed(ValueError("this verb does one thing at a time; leave -m out."))
         # Imported here, behind Hydra's own answers: --help need not wait for TensorFlow.
         with surroundings.nothing_of_failed_starts(folder, verb):
+            _require_one(hydra_config)
             with surroundings.without_start_up_notes():
                 module = importlib.import_module(VERBS[verb][0])
             try:
                 return module.run(config)
             except (OmegaConfBaseException, ValueError, OSError, NotAll) as error:
-                if os.getpid() != here:  # a launcher's job: Hydra brings the error back to `_run`
-                    from segkit.explaining import explain
-
-                    logging.getLogger(__name__).error("%s", explain(error))
-                    raise
                 raise _Failed(error) from error
 
     return task
+
+
+def _require_one(hydra_config) -> None:
+    """Refuses what is a sweep, and was not taken for one."""
+    if hydra_config.mode.name == "MULTIRUN":
+        raise _Failed(ValueError("segkit train -m runs a sweep; leave hydra.mode out."))
+    typed = {text.lstrip("+").partition("=")[0] for text in hydra_config.overrides.task}
+    missing = [k for k in hydra_config.sweeper.get("params") or {} if k.lstrip("+") not in typed]
+    if missing:
+        choice = hydra_config.runtime.choices.get("experiment")
+        raise _Failed(
+            ValueError(
+                f"experiment={choice} is a sweep: add -m to run all of it, or for one run of it "
+                f"give values to {', '.join(missing)}."
+            )
+        )
 
 
 def _names_a_folder(overrides: list[str]) -> bool:

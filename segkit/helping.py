@@ -70,6 +70,8 @@ def _of_verb(verb: str, choices: Mapping[str, str | None]) -> dict[Key, str]:
         folder, _, package = group.partition("@")
         if choice is None or folder.startswith(("hydra", "experiment")):
             continue
+        if not files("segkit.conf").joinpath(*folder.split("/"), f"{choice}.yaml").is_file():
+            continue  # an optional group without such a choice
         place = tuple((package or folder).split("/"))
         found = _of_choice(folder, choice)
         if not package:

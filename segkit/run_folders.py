@@ -18,8 +18,8 @@ log = logging.getLogger(__name__)
 CHECKPOINTS = "checkpoints"
 
 # Keys that say where or how a run is shown, and nothing about what comes out.
-_FREE = ("output", "trainer.resume", "callbacks.progress", "trainer.address", "trainer.restarts")
-_FREE += ("trainer.cpus_per_worker", "trainer.gpus_per_worker")
+FREE = ("output", "trainer.resume", "callbacks.progress", "trainer.address", "trainer.restarts")
+FREE += ("trainer.cpus_per_worker", "trainer.gpus_per_worker")
 
 
 def is_finished(folder: Path) -> bool:
@@ -100,7 +100,7 @@ def differences(folder: Path, config: DictConfig) -> list[str]:
         f"now {_said(here.get(key, missing), missing)}"
         for key in [*there, *(key for key in here if key not in there)]
         if there.get(key, missing) != here.get(key, missing)
-        and not any(key == free or key.startswith(f"{free}.") for free in _FREE)
+        and not any(key == free or key.startswith(f"{free}.") for free in FREE)
     ]
 
 

@@ -181,14 +181,16 @@ def load_model(path: str | os.PathLike | Run) -> Any:
     except Exception as error:  # whatever zip, JSON, HDF5 and Keras say of a damaged file
         said = str(error).strip().split("\n")[0][:200]
         raise ValueError(
-            f"{path} cannot be read as a model ({type(error).__name__}: {said}). It is damaged, or "
-            "was not written by segkit. Take another run."
+            f"segkit cannot read {path} as a model ({type(error).__name__}: {said}). It is damaged, "
+            "or was not written by segkit. Take another run."
         ) from error
     for variable in model.variables:
         values = np.asarray(keras.ops.convert_to_numpy(variable))
         if values.dtype.kind == "f" and not np.isfinite(values).all():
+            layer = variable.path.rpartition("/")[0]
             raise ValueError(
-                f"{path}: the weights of {variable.path} are not all numbers. Take another run."
+                f"segkit cannot use {path}: the weights of {layer} in {path.name} are not all numbers. Take "
+                "another run."
             )
     return model
 

@@ -25,13 +25,15 @@ def open_splits(config: DictConfig) -> dict[str, Source]:
 
     Args:
         config: the node `data`: a `_target_` that returns a source a split, its arguments, and
-            `missing`: the arguments of `segkit.synthetic.missing.HiddenAnnotations`.
+            `missing`: the arguments of `segkit.synthetic.missing.HiddenAnnotations`. `pixel_size`
+            is for those who measure distances.
 
     Raises:
         ValueError, FileNotFoundError: naming what is wrong with the data or the config.
     """
     options = dict(OmegaConf.to_container(config, resolve=True, throw_on_missing=True))
     missing = options.pop("missing", None)
+    options.pop("pixel_size", None)  # for those who measure distances
     splits: Mapping[str, Source] = build(options)
     declared = not missing or missing.get("declared", True) is True
     if declared and not _hides((missing or {}).get("rate", 0)):

@@ -28,6 +28,7 @@ from segkit import (
     report,
     resuming,
     run_folders,
+    runs,
     scoring,
     sources,
     watching,
@@ -207,9 +208,8 @@ def _finish(
 
 
 def _evaluate(config: DictConfig, kept: Path, source: Source, folder: Path) -> dict[str, Any]:
-    model = keras.models.load_model(kept, compile=False)
     found = scoring.evaluate(
-        model,
+        runs.load_model(kept),
         source,
         config.trainer.batch_size,
         examples=config.trainer.gallery,

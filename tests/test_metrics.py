@@ -292,3 +292,14 @@ def test_bounds_say_what_they_need(batch):
         ValueError, match="bounds needs predicted ids from 0 to 3. Received: 0 to 9"
     ):
         metrics.bounds(target, np.where(logits.argmax(-1) == 3, 9, 0))
+
+
+def test_specificity_by_hand(labels):
+    """Ellipse: 1 of 3 other pixels is taken for one. No rectangle anywhere. The circle: unknown."""
+    target = encode(one_row([0, 0, 0, 1, 255]), np.array([[1, 1, 1, 0]], bool), labels)
+    found = metrics.count(target, one_row([0, 0, 1, 1, 1]))
+    assert found.true_negatives.tolist() == [0, 2, 4, 0]
+    assert found.specificity[1:3].tolist() == [2 / 3, 1]
+    assert np.isnan(found.specificity[[0, 3]]).all()
+    total = found.true_positives + found.false_positives + found.false_negatives
+    assert (total + found.true_negatives).tolist() == [0, 4, 4, 0]

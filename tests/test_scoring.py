@@ -72,9 +72,7 @@ class Bright(keras.Model):
 def test_tile_by_tile_every_pixel_is_predicted_once():
     whole = scoring.evaluate(Bright(), Large(), batch_size=4, examples=5)
     model = Bright()
-    tiled = scoring.evaluate(
-        model, Large(), batch_size=4, examples=5, tile=(16, 12), bounds=True
-    )
+    tiled = scoring.evaluate(model, Large(), batch_size=4, examples=5, tile=(16, 12), bounds=True)
     for key in ("known", "truth"):
         one, other = (getattr(found, key).to_dict(["dark", "bright"]) for found in (whole, tiled))
         assert one == other and one["mean_iou"] == 1

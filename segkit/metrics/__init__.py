@@ -1,11 +1,12 @@
 """Counts on known cells and the scores they give, their intervals, and bounds over the unknown."""
 
 from segkit.metrics.bounds import Bounds, bounds
-from segkit.metrics.calibration import Reliability, count_reliability
+from segkit.metrics.calibration import Reliability, count_reliability, fit_temperature, marginal_nll
 from segkit.metrics.counts import Counts, cell_counts, count, known_cells
 from segkit.metrics.curves import ProbabilityCounts, count_probabilities
 from segkit.metrics.intervals import Intervals, bootstrap
 from segkit.metrics.surfaces import SurfaceScores, surface_scores
+from segkit.metrics.thresholds import Tuning, best_thresholds, shares
 from segkit.metrics.tracking import ClassLosses, MeanIoU
 
 __all__ = [
@@ -17,12 +18,17 @@ __all__ = [
     "ProbabilityCounts",
     "Reliability",
     "SurfaceScores",
+    "Tuning",
+    "best_thresholds",
     "bootstrap",
     "bounds",
     "cell_counts",
     "count",
     "count_probabilities",
     "count_reliability",
+    "fit_temperature",
     "known_cells",
+    "marginal_nll",
+    "shares",
     "surface_scores",
 ]

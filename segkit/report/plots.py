@@ -109,8 +109,8 @@ def _picture(history: History, curves, best, bounded: bool, mode: int) -> str:
         axes.set_ylim(-0.02, 1.02)
     if best is not None:
         _mark(axes, best[0], mode, top=not bounded)
-    _dress(axes, mode)
-    return _data_uri(figure)
+    dress(axes, mode)
+    return data_uri(figure)
 
 
 def _mark(axes, epoch: int, mode: int, top: bool) -> None:
@@ -130,7 +130,8 @@ def _mark(axes, epoch: int, mode: int, top: bool) -> None:
     )
 
 
-def _dress(axes, mode: int) -> None:
+def dress(axes: Any, mode: int) -> None:
+    """Gives axes the look of a light (0) or dark (1) page."""
     axes.patch.set_alpha(0)
     axes.grid(color=FAINT[mode], linewidth=0.7)
     axes.set_axisbelow(True)
@@ -141,7 +142,8 @@ def _dress(axes, mode: int) -> None:
         spine.set_color(FAINT[mode])
 
 
-def _data_uri(figure: Figure) -> str:
+def data_uri(figure: Figure) -> str:
+    """A figure as SVG in a data URI."""
     buffer = io.BytesIO()
     # Without a date and with fixed ids, the same run gives the same page.
     with matplotlib.rc_context({"svg.hashsalt": "segkit", "svg.fonttype": "path"}):

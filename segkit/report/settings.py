@@ -29,8 +29,8 @@ CHOICES = (
 def title(config: Mapping[str, Any], environment: Mapping[str, Any]) -> dict[str, str]:
     """The "data", the "loss" and the "date" of a run, "" for what is not known."""
     return {
-        "data": _called(config.get("data")),
-        "loss": _called(config.get("loss")),
+        "data": called(config.get("data")),
+        "loss": called(config.get("loss")),
         "date": _date(environment.get("started")),
     }
 
@@ -40,7 +40,7 @@ def choices(config: Mapping[str, Any]) -> list[dict[str, Any]]:
     rows = []
     for key in CHOICES:
         if config.get(key) is not None:
-            name = _called(config[key])
+            name = called(config[key])
             below = _flat(config[key]) if isinstance(config[key], Mapping) else []
             below = [(inner, value) for inner, value in below if value != name]
             rows.append({"key": key, "name": name, "settings": below})
@@ -53,19 +53,20 @@ def environment(recorded: Mapping[str, Any]) -> list[tuple[str, str]]:
     return [(key, texts.get(key, _text)(value)) for key, value in recorded.items()]
 
 
-def _called(section: Any) -> str:
+def called(section: Any) -> str:
+    """What a section of a config is called in one word: its choice, class, or folder."""
     if not isinstance(section, Mapping):
         return "" if section is None else _text(section)
     if section.get("name"):
         return _text(section["name"])
     if section.get("losses"):
-        return " + ".join(_called(term) for term in section["losses"])
+        return " + ".join(called(term) for term in section["losses"])
     if section.get("root"):
         return PurePath(str(section["root"])).name
     for key in ("_target_", "source", "scheme"):
         value = section.get(key)
         if isinstance(value, Mapping):
-            return _called(value)
+            return called(value)
         if value:
             parts = str(value).split(".")
             # segkit.synthetic.scenes.splits: the module tells the data sets apart.
@@ -89,7 +90,7 @@ def _text(value: Any) -> str:
     if isinstance(value, str):
         return value
     if isinstance(value, list) and value and all(isinstance(part, Mapping) for part in value):
-        return ", ".join(_called(part) for part in value)
+        return ", ".join(called(part) for part in value)
     return json.dumps(value, ensure_ascii=False, default=str)
 
 

@@ -9,10 +9,9 @@ import keras
 import numpy as np
 import yaml
 
+from segkit import runs
 from segkit.labels import LabelSpace
-from segkit.transfer.freezing import with_weights
-
-MODEL, CONFIG, LABELS = "model.keras", "config.yaml", "labels.json"
+from segkit.runs import CONFIG, LABELS, MODEL
 
 
 def model_file(run: str | Path) -> Path:
@@ -44,20 +43,9 @@ def load(path: Path) -> keras.Model:
         ValueError: if it cannot be read, or its weights are not finite.
     """
     try:
-        saved = keras.models.load_model(path, compile=False, safe_mode=True)
-    except Exception as error:  # whatever zip, JSON, HDF5 and Keras say of a damaged file
-        said = str(error).strip().split("\n")[0][:200]
-        raise ValueError(
-            f"trainer.start_from cannot read {path} as a model ({type(error).__name__}: {said}). "
-            "It is damaged, or was not written by segkit. Start from another run."
-        ) from error
-    for layer in with_weights(saved):
-        if not all(np.isfinite(array(weight)).all() for weight in layer.weights):
-            raise ValueError(
-                f"trainer.start_from: the weights of {layer.name} in {path} are not all numbers. "
-                "Start from another run."
-            )
-    return saved
+        return runs.load_model(path)
+    except ValueError as error:
+        raise ValueError(f"trainer.start_from: {error}") from error
 
 
 def class_names(path: Path) -> tuple[str, ...] | None:

@@ -1,0 +1,140 @@
+"""The score that runs are compared by, and whether theirs come from the same data."""
+
+from __future__ import annotations
+
+import difflib
+from collections import defaultdict
+from typing import Any, Hashable, Iterator, Mapping, Sequence
+
+from segkit.comparison.choices import Column
+from segkit.comparison.folders import Run, number, read_json
+
+TRUTH = "truth"  # a score of its own, and the suffix of the block that holds it
+_ERRORS = ("ece", "mce", "hausdorff_95", "mean_distance", "loss")  # less is better
+_LISTED = 12
+
+
+def place(score: str, split: str) -> tuple[str, str]:
+    """The key of a score, and that of the block which holds it: `truth` is a mean IoU, too."""
+    return ("mean_iou", f"{split}/{TRUTH}") if score == TRUTH else (score, split)
+
+
+def blocks(runs: Sequence[Run], split: str, score: str) -> list[Mapping[str, Any] | None]:
+    """The block of metrics.json that the score comes from, one a run; None for runs without one.
+
+    What `segkit evaluate` wrote below a run counts where training has not scored the split.
+
+    Raises:
+        ValueError: if no run has the split, naming those there are.
+    """
+    _, key = place(score, split)
+    found = [run.metrics.get(key) or _evaluated(run, split).get(key) for run in runs]
+    if not any(found):
+        there = sorted({name for run in runs for name in run.metrics})
+        if score == TRUTH and any(split in run.metrics for run in runs):
+            raise ValueError(
+                f"No run was scored against the truth of {split!r}: that is known only where "
+                f"annotations were hidden on purpose. There are: {', '.join(there)}. Leave "
+                "score=truth out to compare on known cells."
+            )
+        raise ValueError(
+            f"No run has scores of the split {split!r}. There are: {', '.join(there)}."
+        )
+    return found
+
+
+def values(found: Sequence[Mapping[str, Any] | None], score: str) -> list[float | None]:
+    """The score of each run; None where there was no evidence to measure it on.
+
+    Args:
+        found: of `blocks`.
+        score: a key of a block (`mean_iou`), a key of a class and its name (`iou_cell`), or
+            `truth`, for the mean IoU against the truth.
+
+    Raises:
+        ValueError: if no run has such a score, naming those there are.
+    """
+    key, _ = place(score, "")
+    there: dict[str, None] = {}
+    chosen = []
+    for block in found:
+        value = None
+        for name, entry in _named(block or {}):
+            there[name] = None
+            value = number(entry) if name == key else value
+        chosen.append(value)
+    if key not in there:
+        near = difflib.get_close_matches(key, there, n=1)
+        hint = f" Did you mean {near[0]!r}?" if near else ""
+        listed = ", ".join(list(there)[:_LISTED]) + (", ..." if len(there) > _LISTED else "")
+        raise ValueError(f"No run has the score {score!r}.{hint} There are: {listed}, and truth.")
+    return chosen
+
+
+def falls(score: str) -> bool:
+    """Whether less of it is better."""
+    return any(score == name or score.startswith(f"{name}_") for name in _ERRORS)
+
+
+def classes(block: Mapping[str, Any] | None) -> list[Mapping[str, Any]]:
+    """The rows of the classes in a block of metrics.json, those that are rows."""
+    rows = (block or {}).get("per_class")
+    rows = rows if isinstance(rows, list) else []
+    return [row for row in rows if isinstance(row, Mapping) and isinstance(row.get("name"), str)]
+
+
+def doubts(
+    runs: Sequence[Run],
+    columns: Sequence[Column],
+    found: Sequence[Mapping[str, Any] | None],
+    replicates: Sequence[Hashable],
+) -> list[str]:
+    """Why the scores may not compare: other classes, or other cells behind them; in sentences.
+
+    Scores compare if the same cells are behind them. So the evidence is compared, images and
+    pixels of each class, among runs with the same seed (which may draw the data): if it is the
+    same, a key of the data that differs (the number of training images, say) does no harm.
+    """
+    lists = {tuple(row["name"] for row in classes(block)) for block in found if block}
+    if len(lists) > 1:
+        listed = "; ".join(sorted(", ".join(names) or "none" for names in lists)[:3])
+        return [f"The runs have different classes, so their means do not compare: {listed}."]
+    evidence: dict[Hashable, set[tuple[Any, ...]]] = defaultdict(set)
+    for block, replicate in zip(found, replicates):
+        if block:
+            rows = classes(block)
+            evidence[replicate].add(tuple((row.get("images"), row.get("pixels")) for row in rows))
+    if all(len(alike) == 1 for alike in evidence.values()):
+        return []
+    keys = [column.key for column in columns if column.key.partition(".")[0] == "data"]
+    text = "The runs were scored on different data, so their scores do not compare: "
+    if keys and all(key.startswith("data.missing") for key in keys):
+        text = "The runs were scored on different known cells: "
+        told = f"{', '.join(keys)} differs."
+        if all(any(key.endswith(f"/{TRUTH}") for key in run.metrics) for run in runs):
+            told += " score=truth compares them on the same cells, all of them."
+        return [text + told]
+    cause = (
+        f"{', '.join(keys)} differs" if keys else "the config of the data is the same, the files"
+    )
+    return [f"{text}{cause}{'.' if keys else ' or their annotations are others.'}"]
+
+
+def _evaluated(run: Run, split: str) -> Mapping[str, Any]:
+    try:
+        content = read_json(run.folder / "evaluation" / split / "metrics.json")
+    except (OSError, ValueError):
+        return {}
+    return {key: block for key, block in content.items() if isinstance(block, Mapping)}
+
+
+def _named(block: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
+    for key, value in block.items():
+        if isinstance(value, (int, float)) or value is None:
+            yield key, value
+    for row in classes(block):
+        for key, value in row.items():
+            if key not in ("name", "images", "pixels") and (
+                isinstance(value, (int, float)) or value is None
+            ):
+                yield f"{key}_{row['name']}", value

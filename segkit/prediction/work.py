@@ -1,0 +1,143 @@
+"""Image after image: read, predicted, written."""
+
+from __future__ import annotations
+
+import contextlib
+import csv
+import errno
+from collections import deque
+from pathlib import Path
+from typing import Any, Iterator
+
+import numpy as np
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+from segkit import parallel, predictor
+from segkit.data import rasters
+from segkit.prediction.outputs import Job, Summary
+from segkit.predictor import Predictor
+
+
+class Work:
+    """One pass over the inputs: small images some at a time, large ones in strips.
+
+    Args:
+        model: what predicts.
+        summary: takes up what came of each.
+        bar: shows how far it is.
+        record: the CSV file for what failed; None: none.
+    """
+
+    def __init__(self, model: Predictor, summary: Summary, bar: Progress, record: Path | None):
+        self.model, self.summary, self.bar, self.record = model, summary, bar, record
+        self.waiting: deque[tuple[Job, np.ndarray]] = deque()
+
+    def through(self, jobs: list[Job]) -> None:
+        """Predicts and writes all of them; one that cannot be read is noted, and the others go on.
+
+        Raises:
+            OSError: if the disk is full.
+        """
+        task = self.bar.add_task("images", total=len(jobs))
+        for probabilities in self.model.each(self._small(jobs)):
+            job, image = self.waiting.popleft()
+            rows = slice(0, image.shape[0])
+            with self._or_failed(job):
+                self._write(job, iter([(rows, probabilities)]), lambda *_: image, image.shape[:2])
+            self.bar.update(task, completed=self.summary.written + len(self.summary.failed))
+
+    def _small(self, jobs: list[Job]) -> Iterator[np.ndarray]:
+        for job, image, error in parallel.ordered(self._loaded, jobs):
+            if error is not None:
+                self._failed(job, error)
+            elif image is None:
+                with self._or_failed(job):
+                    self._large(job)
+            else:
+                self.waiting.append((job, image))
+                yield image
+
+    def _loaded(self, job: Job) -> tuple[Job, np.ndarray | None, Exception | None]:
+        """The image of a job, None for one that is better read in parts."""
+        try:
+            with self._opened(job) as raster:
+                if max(raster.shape) > predictor.WHOLE:
+                    return job, None, None
+                rows, columns = (slice(0, edge) for edge in raster.shape)
+                return job, raster.read(rows, columns), None
+        except (ValueError, OSError, MemoryError) as error:
+            return job, None, error
+
+    def _large(self, job: Job) -> None:
+        with self._opened(job) as raster:
+            rows = self.bar.add_task(job.input.name, total=raster.shape[0])
+            try:
+                parts = self.model.stream(raster.read, raster.shape)
+                shown = self._watched(parts, rows)
+                self._write(job, shown, raster.read, raster.shape, raster)
+            finally:
+                self.bar.remove_task(rows)
+
+    def _opened(self, job: Job) -> Any:
+        first = self.model.runs[0]
+        return rasters.open_raster(job.input.path, first.channels, first.value_range)
+
+    def _watched(self, parts: Iterator, task: Any) -> Iterator:
+        for rows, probabilities in parts:
+            yield rows, probabilities
+            self.bar.update(task, completed=rows.stop)
+
+    def _write(
+        self, job: Job, parts: Iterator, read: Any, shape: tuple[int, int], like: Any = None
+    ) -> None:
+        labels, paths = self.model.labels, job.paths
+        with contextlib.ExitStack() as stack:
+            ids = stack.enter_context(rasters.write_ids(paths["masks"], shape, labels, like=like))
+            planes = overlay = None
+            if "probabilities" in paths:
+                writer = rasters.write_planes(paths["probabilities"], shape, labels, like=like)
+                planes = stack.enter_context(writer)
+            if "overlays" in paths:
+                overlay = stack.enter_context(
+                    rasters.write_overlay(paths["overlays"], shape, labels)
+                )
+            for rows, probabilities in parts:
+                decided = self.model.decide(probabilities)
+                ids.write(rows, decided)
+                if planes is not None:
+                    planes.write(rows, probabilities)
+                if overlay is not None:
+                    overlay.write(rows, read(rows, slice(0, shape[1])), decided)
+        self.summary.written += 1
+
+    @contextlib.contextmanager
+    def _or_failed(self, job: Job) -> Iterator[None]:
+        try:
+            yield
+        except (ValueError, OSError, MemoryError) as error:
+            self._failed(job, error)
+
+    def _failed(self, job: Job, error: Exception) -> None:
+        if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
+            raise error  # so will it be for all that follow
+        words = " ".join(str(error).split()) or type(error).__name__
+        self.summary.failed[str(job.input.path)] = words
+        if self.record is not None:
+            new = not self.record.exists()
+            with open(self.record, "a", newline="", encoding="utf-8") as file:
+                writer = csv.writer(file, lineterminator="\n")
+                writer.writerows([["image", "error"]] * new + [[str(job.input.path), words]])
+
+
+def bar() -> Progress:
+    """Shows on a terminal how many images are done, and how many rows of a large one."""
+    console = Console(stderr=True)
+    columns = TextColumn("{task.description}"), BarColumn(30), MofNCompleteColumn()
+    return Progress(
+        *columns,
+        TimeRemainingColumn(),
+        console=console,
+        transient=True,
+        disable=not console.is_terminal,
+    )

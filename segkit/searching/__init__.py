@@ -1,0 +1,1 @@
+"""Hyperparameter search: what is drawn, the study that several processes share, its files."""

@@ -1,0 +1,172 @@
+"""Runs as functions from images to probabilities and decisions."""
+
+import numpy as np
+import pytest
+from small_runs import NAMES, write_run
+
+import segkit
+from segkit import models, runs
+from segkit.data.fitting import fit_image
+from segkit.inference import compiled, tempered
+from segkit.runs import Decisions
+
+RNG = np.random.default_rng(0)
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    return write_run(tmp_path_factory.mktemp("predictor") / "run")
+
+
+@pytest.fixture(scope="module")
+def other(tmp_path_factory):
+    return write_run(tmp_path_factory.mktemp("predictor") / "other", seed=1)
+
+
+@pytest.fixture(scope="module")
+def exact(folder):
+    """The model as it was trained, neither folded nor cut."""
+    return compiled(models.recast(runs.load_model(runs.read(folder)), "float32"))
+
+
+def test_says_what_the_model_says(folder, exact):
+    image = RNG.integers(0, 256, (50, 70, 3), "uint8")
+    model = segkit.load(folder, precision="float32")
+    expected = exact(image[None])[0]
+    assert expected.std() > 0.05 and len(np.unique(expected.argmax(-1))) > 1  # it says something
+    np.testing.assert_allclose(model.probabilities(image), expected, atol=1e-5)
+    assert (model.predict(image) == expected.argmax(-1)).mean() > 0.999
+    assert model.predict(image).dtype == np.uint8 and list(model.labels.names) == NAMES
+
+
+def test_each_keeps_the_order_of_mixed_sizes(folder, exact):
+    shapes = [(32, 32), (32, 32), (40, 32), (32, 32), (32, 32), (32, 32)]
+    images = [RNG.integers(0, 256, (*shape, 3), "uint8") for shape in shapes]
+    images[4] = images[4].astype("float32") / 255
+    found = list(segkit.load(folder, precision="float32", batch_size=2).each(iter(images)))
+    assert len(found) == len(images)
+    for image, one in zip(images, found):
+        np.testing.assert_allclose(one, exact(image[None])[0], atol=1e-5)
+
+
+def test_large_images_are_cut(folder, exact):
+    image = RNG.integers(0, 256, (150, 333, 3), "uint8")
+    model = segkit.load(folder, tile=128, overlap=0.75, precision="float32")
+    np.testing.assert_allclose(model.probabilities(image), exact(image[None])[0], atol=1e-4)
+
+
+def test_bfloat16_is_near(folder, exact):
+    image = RNG.integers(0, 256, (64, 64, 3), "uint8")
+    found = segkit.load(folder, precision="bfloat16").probabilities(image)
+    assert np.abs(found - exact(image[None])[0]).max() < 0.1
+    assert found.dtype == np.float32
+
+
+def test_images_are_brought_to_the_size_of_the_training_and_back(tmp_path):
+    data = {"size": [32, 64], "fit": "resize"}
+    run = write_run(tmp_path / "run", data)
+    image = RNG.integers(0, 256, (100, 90, 3), "uint8")
+    model = segkit.load(run, precision="float32")
+    plain = segkit.load(run, precision="float32", size=None)
+    small = plain.probabilities(fit_image(image, (32, 64), "resize"))
+    expected = fit_image(small, (100, 90), "resize")
+    np.testing.assert_allclose(model.probabilities(image), expected, atol=1e-5)
+    np.testing.assert_allclose(model.probabilities(image).sum(-1), 1, atol=1e-5)
+    assert model.resizes and not plain.resizes
+    cropped = write_run(tmp_path / "cropped", {"size": 32, "fit": "crop"})
+    assert not segkit.load(cropped).resizes
+
+
+def test_strips_of_a_resized_image_fit_together(tmp_path, monkeypatch):
+    run = write_run(tmp_path / "run", {"size": [32, 32], "fit": "resize"})
+    image = RNG.integers(0, 256, (100, 90, 3), "uint8")
+    whole = segkit.load(run).probabilities(image)
+    monkeypatch.setattr("segkit.predictor._STRIP", 90 * 7)
+    parts = list(segkit.load(run).stream(lambda r, c: image[r, c], (100, 90)))
+    assert len(parts) == 15
+    np.testing.assert_allclose(np.concatenate([p for _, p in parts]), whole, atol=1e-5)
+    monkeypatch.setattr("segkit.predictor.LARGEST_RESIZED", 8999)
+    with pytest.raises(ValueError, match="resized, here to 32x32.*100x90, too large.*size=null"):
+        list(segkit.load(run).stream(lambda r, c: image[r, c], (100, 90)))
+
+
+def test_several_runs_are_averaged(folder, other):
+    image = RNG.integers(0, 256, (40, 40, 3), "uint8")
+    one, two = (segkit.load(run).probabilities(image) for run in (folder, other))
+    both = segkit.load([folder, other]).probabilities(image)
+    np.testing.assert_allclose(both, (one + two) / 2, atol=1e-6)
+    assert np.abs(one - two).max() > 0.01
+
+
+def test_runs_of_other_classes_are_refused(folder, tmp_path):
+    mine = write_run(tmp_path / "run", names=["background", "road"])
+    with pytest.raises(ValueError, match="need the same names. Received: .*cell.*road.* in .*run"):
+        segkit.load([folder, mine])
+    grey = write_run(tmp_path / "grey", channels=1)
+    with pytest.raises(ValueError, match="need the same channels. Received: 3 in .*, 1 in"):
+        segkit.load([folder, grey])
+
+
+def test_decisions_are_used_unless_told_otherwise(tmp_path):
+    run = write_run(tmp_path / "run")
+    image = RNG.integers(0, 256, (40, 40, 3), "uint8")
+    raw = segkit.load(run).probabilities(image)
+    assert segkit.load(run).decisions is None
+    Decisions(2.0, (0.5, 0.999, 0.5), "iou").to_json(run / "decisions.json", NAMES)
+    tuned = segkit.load(run)
+    np.testing.assert_allclose(tuned.probabilities(image), tempered(raw, 2.0), atol=1e-5)
+    assert (raw.argmax(-1) == 1).any() and not (tuned.predict(image) == 1).any()
+    plain = segkit.load(run, decisions=False)
+    np.testing.assert_array_equal(plain.probabilities(image), raw)
+    assert plain.decisions is None
+
+
+def test_thresholds_of_several_runs_are_averaged(folder, tmp_path):
+    run = write_run(tmp_path / "run")
+    Decisions(2.0, (0.5, 0.25, 0.5), "iou").to_json(run / "decisions.json", NAMES)
+    assert segkit.load([folder, run]).decisions.thresholds == (0.5, 0.375, 0.5)
+
+
+def test_values_of_files_become_0_to_1(tmp_path):
+    run = write_run(tmp_path / "run", {"value_range": [100, 1100]}, channels=1)
+    model = segkit.load(run, precision="float32")
+    image = RNG.integers(100, 1100, (32, 32), "uint16")
+    scaled = ((image - 100) / 1000).astype("float32")[..., None]
+    expected = next(model.each([scaled]))
+    np.testing.assert_allclose(model.probabilities(image), expected, atol=1e-6)
+    np.testing.assert_allclose(model.probabilities(image.astype("int32")), expected, atol=1e-6)
+
+
+@pytest.mark.parametrize("shape", [(8, 8, 4), (8, 8), (0, 8, 3), (8,), (1, 8, 8, 3)])
+def test_other_shapes_are_refused(folder, shape):
+    with pytest.raises(ValueError, match=r"The model sees images \(H, W, 3\). Received: \("):
+        segkit.load(folder).probabilities(np.zeros(shape, "uint8"))
+
+
+def test_floats_beyond_the_range_are_refused(folder):
+    with pytest.raises(ValueError, match=r"The image must hold values in \[0, 1\]"):
+        segkit.load(folder).probabilities(np.full((8, 8, 3), 77.0))
+
+
+def test_one_pixel_is_an_image(folder):
+    assert segkit.load(folder).predict(np.zeros((1, 1, 3), "uint8")).shape == (1, 1)
+
+
+@pytest.mark.parametrize(
+    "options, words",
+    [
+        ({"precision": "float16"}, "precision must be auto or float32 or bfloat16"),
+        ({"batch_size": 0}, "batch_size must be a whole number from 1 on"),
+        ({"tile": 100}, "tile must be a multiple of 32"),
+        ({"tta": "all"}, "tta must be one of"),
+        ({"size": -4}, "size must be a positive number of pixels"),
+    ],
+)
+def test_options_that_are_none_are_refused(folder, options, words):
+    with pytest.raises(ValueError, match=words):
+        segkit.load(folder, **options)
+
+
+def test_no_run_is_refused():
+    with pytest.raises(ValueError, match="A predictor needs a run. Received: none."):
+        segkit.load([])
