@@ -120,7 +120,7 @@ def _run(verb: str, overrides: list[str]) -> int:
 
 
 def _with_folders_as_key(arguments: list[str]) -> list[str]:
-    """Folders among the arguments, which may hold an = themselves, as runs=[...] behind the rest."""
+    """Folders among the arguments, whose names may hold an =, as runs=[...] behind the rest."""
     plain = [a for a in arguments if not a.startswith("-") and ("=" not in a or Path(a).exists())]
     rest = [argument for argument in arguments if argument not in plain]
     quoted = ["'" + path.replace("\\", "\\\\").replace("'", "\\'") + "'" for path in plain]

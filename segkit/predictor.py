@@ -9,7 +9,7 @@ import numpy as np
 
 from segkit import environment, models, runs
 from segkit.contract import whole_number
-from segkit.data.fitting import fit_image, height_and_width
+from segkit.data.fitting import fit_image, fit_rows, height_and_width
 from segkit.data.scaling import to_unit
 from segkit.inference import Tiling, blended, compiled, decide
 from segkit.inference.tiling import Read
@@ -142,7 +142,7 @@ class Predictor:
         height = max(1, _STRIP // shape[1])
         for top in range(0, shape[0], height):
             rows = slice(top, min(shape[0], top + height))
-            parts = [_rows_of(one, rows, shape) for one in small]
+            parts = [fit_rows(one, rows, shape) for one in small]
             yield rows, sum(parts[1:], parts[0]) / np.float32(len(parts))
 
     def _of(self, batch: list[np.ndarray]) -> Iterator[np.ndarray]:
@@ -215,7 +215,7 @@ def load(
         raise ValueError("A predictor needs a run. Received: none.")
     whole_number("batch_size", batch_size, 1)
     found = [runs.read(path) for path in paths]
-    _require_alike(found)
+    runs.require_alike(found)
     if precision not in PRECISIONS:
         raise ValueError(f"precision must be {' or '.join(PRECISIONS)}. Received: {precision!r}.")
     if precision == "auto":
@@ -243,36 +243,3 @@ def _thresholds(found: Sequence[Run]) -> Decisions | None:
     table = [run.decisions.thresholds if run.decisions else even for run in found]
     temperature = given[0].temperature if len(found) == 1 else 1.0
     return Decisions(temperature, tuple(map(float, np.mean(table, axis=0))), given[0].score)
-
-
-def _require_alike(found: Sequence[Run]) -> None:
-    first = found[0]
-    for other in found[1:]:
-        for what in ("names", "channels", "value range"):
-            here, there = (_told(run, what) for run in (first, other))
-            if here != there:
-                raise ValueError(
-                    f"Runs that predict together need the same {what}. Received: {here} in "
-                    f"{first.folder}, {there} in {other.folder}."
-                )
-
-
-def _told(run: Run, what: str) -> str:
-    told = {"names": run.labels.names, "channels": run.channels, "value range": run.value_range}
-    return str(told[what])
-
-
-def _rows_of(small: np.ndarray, rows: slice, shape: tuple[int, int]) -> np.ndarray:
-    """Those rows of what (h, w, C) becomes at a size (H, W)."""
-    if small.shape[:2] == shape:
-        return small[rows]
-    from PIL import Image
-
-    scale = small.shape[0] / shape[0]
-    box = (0, rows.start * scale, small.shape[1], rows.stop * scale)
-    size = (shape[1], rows.stop - rows.start)
-    found = np.empty((size[1], size[0], small.shape[-1]), "float32")
-    for band in range(small.shape[-1]):
-        one = Image.fromarray(np.ascontiguousarray(small[..., band]))
-        found[..., band] = one.resize(size, Image.Resampling.BILINEAR, box=box)
-    return found

@@ -181,18 +181,35 @@ def load_model(path: str | os.PathLike | Run) -> Any:
     except Exception as error:  # whatever zip, JSON, HDF5 and Keras say of a damaged file
         said = str(error).strip().split("\n")[0][:200]
         raise ValueError(
-            f"segkit cannot read {path} as a model ({type(error).__name__}: {said}). It is damaged, "
-            "or was not written by segkit. Take another run."
+            f"segkit cannot read {path} as a model ({type(error).__name__}: {said}). It is "
+            "damaged, or was not written by segkit. Take another run."
         ) from error
     for variable in model.variables:
         values = np.asarray(keras.ops.convert_to_numpy(variable))
         if values.dtype.kind == "f" and not np.isfinite(values).all():
             layer = variable.path.rpartition("/")[0]
             raise ValueError(
-                f"segkit cannot use {path}: the weights of {layer} in {path.name} are not all numbers. Take "
-                "another run."
+                f"segkit cannot use {path}: the weights of {layer} in {path.name} are not all "
+                "numbers. Take another run."
             )
     return model
+
+
+def require_alike(found: Sequence[Run]) -> None:
+    """Refuses runs that cannot predict together.
+
+    Raises:
+        ValueError: naming two of them and what differs: classes, channels or value range.
+    """
+    first = found[0]
+    for other in found[1:]:
+        for what in ("names", "channels", "value range"):
+            here, there = (_told(run, what) for run in (first, other))
+            if here != there:
+                raise ValueError(
+                    f"Runs that predict together need the same {what}. Received: {here} in "
+                    f"{first.folder}, {there} in {other.folder}."
+                )
 
 
 def _runs_below(folder: Path) -> list[str]:
@@ -214,3 +231,8 @@ def _mapping(path: Path, parse: Any) -> dict[str, Any]:
             f"{path} must hold names with values. Received: {type(content).__name__}. Restore it."
         )
     return content
+
+
+def _told(run: Run, what: str) -> str:
+    told = {"names": run.labels.names, "channels": run.channels, "value range": run.value_range}
+    return str(told[what])

@@ -46,6 +46,26 @@ def fit_image(image: np.ndarray, size: tuple[int, int], fit: str) -> np.ndarray:
     return np.pad(middle, (*missing, (0, 0)), mode="edge")
 
 
+def fit_rows(image: np.ndarray, rows: slice, shape: tuple[int, int]) -> np.ndarray:
+    """Some rows of `fit_image(image, shape, "resize")`, float32 (h, width, K).
+
+    Args:
+        image: float32 (h', w', K).
+        rows: of the result.
+        shape: (height, width) of the whole result.
+    """
+    if image.shape[:2] == shape:
+        return image[rows]
+    scale = image.shape[0] / shape[0]
+    box = (0, rows.start * scale, image.shape[1], rows.stop * scale)
+    size = (shape[1], rows.stop - rows.start)
+    found = np.empty((size[1], size[0], image.shape[-1]), "float32")
+    for band in range(image.shape[-1]):
+        one = Image.fromarray(np.ascontiguousarray(image[..., band]))
+        found[..., band] = one.resize(size, Image.Resampling.BILINEAR, box=box)
+    return found
+
+
 def fit_mask(mask: np.ndarray, size: tuple[int, int], fit: str, fill: int | None) -> np.ndarray:
     """Ids (H, W), or planes (H, W, C), of another size, in step with `fit_image`.
 

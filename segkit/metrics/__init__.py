@@ -6,7 +6,8 @@ from segkit.metrics.counts import Counts, cell_counts, count, known_cells
 from segkit.metrics.curves import ProbabilityCounts, count_probabilities
 from segkit.metrics.intervals import Intervals, bootstrap
 from segkit.metrics.surfaces import SurfaceScores, surface_scores
-from segkit.metrics.thresholds import Tuning, best_thresholds, shares
+from segkit.metrics.threshold_counts import ThresholdCounts, count_thresholds
+from segkit.metrics.thresholds import Tuning, best_thresholds
 from segkit.metrics.tracking import ClassLosses, MeanIoU
 
 __all__ = [
@@ -18,6 +19,7 @@ __all__ = [
     "ProbabilityCounts",
     "Reliability",
     "SurfaceScores",
+    "ThresholdCounts",
     "Tuning",
     "best_thresholds",
     "bootstrap",
@@ -26,9 +28,9 @@ __all__ = [
     "count",
     "count_probabilities",
     "count_reliability",
+    "count_thresholds",
     "fit_temperature",
     "known_cells",
     "marginal_nll",
-    "shares",
     "surface_scores",
 ]
