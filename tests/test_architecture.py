@@ -62,9 +62,6 @@ LAYERS = [
         "watching",
         "clusters",
         "run_data",
-        "image_scores",
-        "evaluation_files",
-        "evaluation_text",
     },
     {
         "training",

@@ -12,10 +12,10 @@ import yaml
 from evaluated import Discs, Oracle
 from folder_data import add, classes, make
 
-from segkit import evaluation, evaluation_files, evaluation_text, grouping, run_data, runs
+from segkit import evaluation, grouping, run_data, runs
 from segkit.config import compose
-from segkit.evaluation import evaluate
-from segkit.image_scores import Worst
+from segkit.evaluation import evaluate, files, text
+from segkit.evaluation.image_scores import Worst
 from segkit.labels import LabelSpace
 
 
@@ -77,7 +77,7 @@ def test_the_truth_is_scored_beside_the_known_cells():
 
 
 def test_a_median_counts_infinite_distances_and_a_mean_does_not():
-    summary = evaluation_files.over_images
+    summary = files.over_images
     few, most = np.array([1.0, 2.0, np.inf, np.nan]), np.array([5.0, np.inf, np.inf])
     assert summary(few) == {"median": 2.0, "mean": 1.5, "images": 3, "infinite": 1}
     assert summary(most) == {"median": None, "mean": 5.0, "images": 3, "infinite": 2}
@@ -132,8 +132,8 @@ def test_one_image_has_scores_and_no_interval():
     assert block["mean_iou"] == 1 and block["mean_iou_interval"] is None
     assert {row["iou_interval"] for row in block["per_class"]} == {None}
     settings = {"bootstrap": 1000, "level": 0.95, "units": found.units}
-    text = evaluation_text.intervals(settings | {"unit_of_intervals": found.unit})
-    assert text == "no intervals: they need two images, and there is 1 image"
+    said = text.intervals(settings | {"unit_of_intervals": found.unit})
+    assert said == "no intervals: they need two images, and there is 1 image"
 
 
 def test_worst_images_come_first_and_few_are_kept():

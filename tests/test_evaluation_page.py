@@ -8,8 +8,7 @@ from evaluated import Discs, Oracle
 from report_fixture import HOSTILE
 from report_viewer import RIGHT, TAB, Viewer
 
-from segkit import evaluation_files
-from segkit.evaluation import evaluate
+from segkit.evaluation import evaluate, files
 from segkit.labels import LabelSpace
 from segkit.report import evaluation_page
 
@@ -38,12 +37,10 @@ def write(folder, source, oracle, **settings):
     blocks["val"]["settings"] = SETTINGS | units | settings
     columns = {"name": found.names, "group": found.groups, "source": found.origins}
     folder.mkdir()
-    evaluation_files.write_json(folder / "metrics.json", blocks)
-    evaluation_files.write_images(
-        folder / "images.csv", found.known, found.truth, columns, source.labels
-    )
+    files.write_json(folder / "metrics.json", blocks)
+    files.write_images(folder / "images.csv", found.known, found.truth, columns, source.labels)
     worst = found.worst[: blocks["val"]["settings"]["worst"]]
-    evaluation_files.write_worst(folder / "worst", worst, labels, "val")
+    files.write_worst(folder / "worst", worst, labels, "val")
     return evaluation_page.write(folder)
 
 

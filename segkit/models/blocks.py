@@ -46,8 +46,12 @@ class PadToMultiple(keras.layers.Layer):
         self.multiple = multiple
 
     def call(self, inputs: Any) -> Any:
-        height, width = (-size % self.multiple for size in ops.shape(inputs)[1:3])
-        return ops.pad(inputs, ((0, 0), (0, height), (0, width), (0, 0)))
+        # Not -size % m: the converter to ONNX rounds towards 0 when it divides.
+        m = self.multiple
+        height, width = ((m - size % m) % m for size in ops.shape(inputs)[1:3])
+        padded = ops.pad(inputs, ((0, 0), (0, height), (0, width), (0, 0)))
+        # TensorFlow forgets the number of channels, and LiteRT cannot convolve without it.
+        return ops.reshape(padded, (*ops.shape(padded)[:3], inputs.shape[-1]))
 
     def compute_output_shape(self, input_shape: tuple) -> tuple:
         batch, *sizes, channels = input_shape

@@ -10,10 +10,11 @@ from typing import Any, Sequence
 
 from omegaconf import DictConfig, OmegaConf
 
-from segkit import evaluation_files, evaluation_text, predictor, run_data, runs, sources
+from segkit import predictor, run_data, runs, sources
 from segkit.contract import Source, is_number, whole_number
+from segkit.evaluation import files, text
+from segkit.evaluation.image_scores import Judge, Judged, Tally, Worst
 from segkit.grouping import origins_of, repeated_groups, units
-from segkit.image_scores import Judge, Judged, Tally, Worst
 from segkit.labels import LabelSpace
 from segkit.metrics import intervals as resampling
 from segkit.metrics.intervals import Intervals
@@ -61,9 +62,9 @@ class Evaluation:
         for (name, tally), intervals in zip(tallies.items(), self.intervals):
             if tally is None:
                 continue
-            blocks[name] = evaluation_files.block(tally, intervals, self.labels)
+            blocks[name] = files.block(tally, intervals, self.labels)
             for key, owners in (("groups", self.groups), ("sources", self.origins)):
-                blocks[name][key] = evaluation_files.parts(tally, owners, self.labels)
+                blocks[name][key] = files.parts(tally, owners, self.labels)
         return blocks
 
 
@@ -98,8 +99,8 @@ def run(config: DictConfig) -> dict[str, Any]:
     blocks = found.to_dict(split)
     blocks[split]["settings"] = _settings(config, found, model, data, pixel_size)
     page = _write(folder, found, blocks, split)
-    log.info(evaluation_text.text(blocks, split))
-    log.info("scores: %s\npage: %s", folder / evaluation_files.METRICS, page)
+    log.info(text.text(blocks, split))
+    log.info("scores: %s\npage: %s", folder / files.METRICS, page)
     return blocks
 
 
@@ -228,12 +229,12 @@ def _settings(
 def _write(folder: Path, found: Evaluation, blocks: dict[str, Any], split: str) -> Path:
     """Writes files and page; returns the path of the page."""
     columns = {"name": found.names, "group": found.groups, "source": found.origins}
-    images = folder / evaluation_files.IMAGES
-    evaluation_files.write_json(folder / evaluation_files.METRICS, blocks)
-    evaluation_files.write_images(images, found.known, found.truth, columns, found.labels)
+    images = folder / files.IMAGES
+    files.write_json(folder / files.METRICS, blocks)
+    files.write_images(images, found.known, found.truth, columns, found.labels)
     confusion = found.known.counts.confusion
-    evaluation_files.write_confusion(folder / evaluation_files.CONFUSION, confusion, found.labels)
-    evaluation_files.write_worst(folder / evaluation_files.WORST, found.worst, found.labels, split)
+    files.write_confusion(folder / files.CONFUSION, confusion, found.labels)
+    files.write_worst(folder / files.WORST, found.worst, found.labels, split)
     return evaluation_page.write(folder)
 
 

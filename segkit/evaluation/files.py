@@ -16,7 +16,7 @@ from segkit.metrics.counts import mean_or_none, number_or_none, ratio
 from segkit.metrics.intervals import Intervals
 
 if TYPE_CHECKING:
-    from segkit.image_scores import Judged, Tally
+    from segkit.evaluation.image_scores import Judged, Tally
 
 METRICS, IMAGES, CONFUSION, WORST = "metrics.json", "images.csv", "confusion.csv", "worst"
 DISTANCES = {  # of the outlines, by their names in `SurfaceScores`
