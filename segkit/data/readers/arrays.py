@@ -19,8 +19,8 @@ _HEADERS = {(1, 0): npy.read_array_header_1_0, (2, 0): npy.read_array_header_2_0
 def decode_array(data: bytes, path: Place) -> Raster:
     """(H, W) or (H, W, K) of any plain dtype; three bands count as colours."""
     file = io.BytesIO(data)
-    shape, dtype, order = _header(file, len(data), path)
-    height, width, bands = _extent(shape, path)
+    shape, dtype, order = array_header(file, len(data), path)
+    height, width, bands = array_extent(shape, path)
     require_size(height, width, bands, path)
     values = np.frombuffer(data, dtype, math.prod(shape), file.tell()).reshape(shape, order=order)
     content = {1: GREY, 3: RGB}.get(bands, BANDS)
@@ -29,21 +29,25 @@ def decode_array(data: bytes, path: Place) -> Raster:
 
 def array_size(file: BinaryIO, path: Place) -> tuple[int, int]:
     """(H, W) from the header."""
-    shape, _, _ = _header(file, None, path)
-    height, width, bands = _extent(shape, path)
+    shape, _, _ = array_header(file, None, path)
+    height, width, bands = array_extent(shape, path)
     require_size(height, width, bands, path)
     return height, width
 
 
 def require_whole_array(file: BinaryIO, length: int, path: Place) -> None:
     """Checks that a file of `length` bytes is as long as its header says."""
-    _header(file, length, path)
+    array_header(file, length, path)
 
 
-def _header(
+def array_header(
     file: BinaryIO, length: int | None, path: Place
 ) -> tuple[tuple[int, ...], np.dtype, str]:
-    """Shape, dtype and order ("C" or "F"); the file is then where the values begin."""
+    """Shape, dtype and order ("C" or "F"); the file is then where the values begin.
+
+    Raises:
+        Unreadable: if it holds objects, or is shorter than its header says.
+    """
     version = npy.read_magic(file)
     if version not in _HEADERS:  # 3.0: structured arrays with names beyond Latin-1
         raise Unreadable(
@@ -65,7 +69,12 @@ def _header(
     return shape, dtype, "F" if fortran else "C"
 
 
-def _extent(shape: tuple[int, ...], path: Place) -> tuple[int, int, int]:
+def array_extent(shape: tuple[int, ...], path: Place) -> tuple[int, int, int]:
+    """(H, W, K) of an array (H, W) or (H, W, K).
+
+    Raises:
+        Unreadable: if it has other axes.
+    """
     if len(shape) == 2:
         return (*shape, 1)
     if len(shape) != 3:

@@ -26,12 +26,13 @@ _BAND_AXES = set("CSIQ")  # channels, samples, and axes without a name
 
 def decode_tiff(data: bytes, path: Place) -> Raster:
     """Decodes a TIFF, upright, for the eye: a palette gives its colours, few bits are stretched."""
-    with _open(io.BytesIO(data), path) as tiff:
-        pages = _pages(tiff, path)
+    with open_tiff(io.BytesIO(data), path) as tiff:
+        pages = image_pages(tiff, path)
+        _require_size(pages, path)
         page, values = pages[0], _values(pages)
         if len(pages) > 1:
             return Raster(values, BANDS)
-        return _for_the_eye(values, page, path)
+        return for_the_eye(values, page, path)
 
 
 def decode_tiff_ids(data: bytes, path: Place) -> Raster:
@@ -40,8 +41,9 @@ def decode_tiff_ids(data: bytes, path: Place) -> Raster:
     Raises:
         Unreadable: if the values cannot be told for sure.
     """
-    with _open(io.BytesIO(data), path) as tiff:
-        pages = _pages(tiff, path)
+    with open_tiff(io.BytesIO(data), path) as tiff:
+        pages = image_pages(tiff, path)
+        _require_size(pages, path)
         page = pages[0]
         if page.compression in _JPEGS:
             raise Unreadable(
@@ -60,25 +62,32 @@ def decode_tiff_ids(data: bytes, path: Place) -> Raster:
 
 def tiff_size(file: BinaryIO, path: Place) -> tuple[int, int]:
     """(H, W) of an upright TIFF, from its header."""
-    with _open(file, path) as tiff:
-        page = _pages(tiff, path)[0]
+    with open_tiff(file, path) as tiff:
+        pages = image_pages(tiff, path)
+        _require_size(pages, path)
+        page = pages[0]
         height, width = page.imagelength, page.imagewidth
-        return (width, height) if lies(_orientation(page)) else (height, width)
+        return (width, height) if lies(orientation_of(page)) else (height, width)
 
 
 def require_whole_tiff(file: BinaryIO, length: int, path: Place) -> None:
     """Checks that every strip and tile lies inside a file of `length` bytes."""
-    with _open(file, path) as tiff:
+    with open_tiff(file, path) as tiff:
         ends = [
             offset + count
             for page in tiff.pages
             for offset, count in zip(page.dataoffsets, page.databytecounts)
         ]
     if max(ends, default=0) > length:
-        raise Unreadable(_cut_short(path, max(ends), length))
+        raise Unreadable(cut_short(path, max(ends), length))
 
 
-def _open(file: BinaryIO, path: Place) -> TiffFile:
+def open_tiff(file: BinaryIO, path: Place) -> TiffFile:
+    """An open TIFF, after a look at how its pages follow each other.
+
+    Raises:
+        Unreadable: if one lies behind the end of the file, or they go round in a circle.
+    """
     # tifffile leaves out a page that begins behind the end of the file, and goes round for ever
     # where the last page points back to an earlier one.
     head = file.read(8)
@@ -91,7 +100,7 @@ def _open(file: BinaryIO, path: Place) -> TiffFile:
         if page == 0:
             break
         if page + counted > length:
-            raise Unreadable(_cut_short(path, page + counted, length))
+            raise Unreadable(cut_short(path, page + counted, length))
         if page in seen:
             raise Unreadable(f"{path} is damaged: its pages follow each other in a circle.")
         seen.add(page)
@@ -101,22 +110,36 @@ def _open(file: BinaryIO, path: Place) -> TiffFile:
     return TiffFile(file)
 
 
-def _cut_short(path: Place, promised: int, length: int) -> str:
+def cut_short(path: Place, promised: int, length: int) -> str:
+    """The words for a file that ends before its header says."""
     return (
         f"{path} is cut short: its header promises {promised:,} bytes. Received: {length:,}. "
         "Restore the file, or remove the pair."
     )
 
 
-def _pages(tiff: TiffFile, path: Place) -> list[TiffPage]:
-    """The pages that hold the bands, after a look at their headers."""
+def image_pages(tiff: TiffFile, path: Place) -> list[TiffPage]:
+    """The pages that hold the bands, of any size, after a look at their headers.
+
+    Of the slides that microscopes scan (SVS), that is the largest level alone.
+
+    Raises:
+        Unreadable: if the file holds several images, a volume, no pixels, or numbers of a kind
+            that is not read.
+    """
     pages = [page for page in tiff.pages if not page.subfiletype & _SMALLER_OR_MASK]
-    pages = pages or [tiff.pages[0]]
+    pages = pages if pages and not tiff.is_svs else [tiff.pages[0]]
     first = pages[0]
     if first.imagedepth > 1:
         raise Unreadable(f"{path} is a volume of depth {first.imagedepth}. Save its slices.")
     bands = first.samplesperpixel * len(pages)
-    require_size(first.imagelength, first.imagewidth, bands, path)
+    if min(first.imagelength, first.imagewidth, bands) < 1:
+        require_size(first.imagelength, first.imagewidth, bands, path)  # whose words they are
+    if first.dtype is None:
+        raise Unreadable(
+            f"{path} holds numbers of a kind that is not read: SampleFormat {first.sampleformat} "
+            f"of {first.bitspersample} bits. Store them as uint8, uint16 or float32."
+        )
     stacked = [axis for axis in tiff.series[0].axes if axis in "ZT"]
     alike = all((p.shape, p.dtype) == (first.shape, first.dtype) for p in pages)
     single = first.samplesperpixel == 1 and first.photometric != PHOTOMETRIC.PALETTE
@@ -131,7 +154,14 @@ def _pages(tiff: TiffFile, path: Place) -> list[TiffPage]:
     return pages
 
 
-def _orientation(page: TiffPage) -> int:
+def _require_size(pages: list[TiffPage], path: Place) -> None:
+    """Refuses what is too large to be decoded as a whole."""
+    bands = pages[0].samplesperpixel * len(pages)
+    require_size(pages[0].imagelength, pages[0].imagewidth, bands, path)
+
+
+def orientation_of(page: TiffPage) -> int:
+    """How a page lies, as EXIF has it: 1 to 8."""
     tag = page.tags.get(_ORIENTATION)
     return 1 if tag is None else tag.value
 
@@ -145,10 +175,15 @@ def _values(pages: list[TiffPage]) -> np.ndarray:
         values = np.stack(decoded, axis=-1)
     elif page.axes == "SYX":
         values = np.moveaxis(values, 0, -1)
-    return upright(values.reshape(page.imagelength, page.imagewidth, -1), _orientation(page))
+    return upright(values.reshape(page.imagelength, page.imagewidth, -1), orientation_of(page))
 
 
-def _for_the_eye(values: np.ndarray, page: TiffPage, path: Place) -> Raster:
+def for_the_eye(values: np.ndarray, page: TiffPage, path: Place) -> Raster:
+    """Decoded values (h, w, K), of any part of a page, as grey or colours.
+
+    Raises:
+        Unreadable: if their colours are of another space.
+    """
     photometric, bits = page.photometric, page.bitspersample
     if values.dtype == bool:
         values = values * np.uint8(255)
