@@ -214,7 +214,7 @@ def load(
     if not paths:
         raise ValueError("A predictor needs a run. Received: none.")
     whole_number("batch_size", batch_size, 1)
-    found = [runs.read(path) for path in paths]
+    found = [runs.read(path, decisions) for path in paths]
     runs.require_alike(found)
     if precision not in PRECISIONS:
         raise ValueError(f"precision must be {' or '.join(PRECISIONS)}. Received: {precision!r}.")
@@ -223,10 +223,9 @@ def load(
     members = []
     for one in found:
         network = models.fold(models.recast(runs.load_model(one), precision))
-        temperature = one.decisions.temperature if decisions and one.decisions else 1.0
+        temperature = one.decisions.temperature if one.decisions else 1.0
         members.append(_Member(compiled(network, tta, temperature), _size(one, size)))
-    together = _thresholds(found) if decisions else None
-    return Predictor(found, members, tile, overlap, batch_size, together)
+    return Predictor(found, members, tile, overlap, batch_size, _thresholds(found))
 
 
 def _size(run: Run, size: str | int | Sequence[int] | None) -> tuple[int, int] | None:

@@ -128,8 +128,12 @@ class Run:
         return self.config.get("data") or {}
 
 
-def read(path: str | os.PathLike) -> Run:
+def read(path: str | os.PathLike, decisions: bool = True) -> Run:
     """Reads the folder of a run; the model itself is left for `load_model`.
+
+    Args:
+        path: the folder, or the model in it.
+        decisions: False leaves out what `segkit calibrate` wrote.
 
     Raises:
         FileNotFoundError: saying which file is missing.
@@ -148,13 +152,14 @@ def read(path: str | os.PathLike) -> Run:
             f"Received: {folder}, {what}.{hint}"
         )
     labels = LabelSpace.from_json(folder / LABELS)
-    normalization, decisions = folder / NORMALIZATION, folder / DECISIONS
+    normalization, tuned = folder / NORMALIZATION, folder / DECISIONS
+    wanted = decisions and tuned.exists()
     return Run(
         folder=folder,
         config=_mapping(folder / CONFIG, yaml.safe_load),
         labels=labels,
         normalization=_mapping(normalization, json.loads) if normalization.exists() else {},
-        decisions=Decisions.from_json(decisions, labels.names) if decisions.exists() else None,
+        decisions=Decisions.from_json(tuned, labels.names) if wanted else None,
     )
 
 
@@ -225,7 +230,8 @@ def _mapping(path: Path, parse: Any) -> dict[str, Any]:
         content = parse(path.read_text(encoding="utf-8"))
     except (ValueError, yaml.YAMLError) as error:
         first = str(error).split("\n")[0]
-        raise ValueError(f"{path} cannot be read: {first}. Restore it, or train anew.") from error
+        way = "segkit calibrate writes it anew" if path.name == DECISIONS else "Restore it"
+        raise ValueError(f"{path} cannot be read: {first}. {way}.") from error
     if not isinstance(content, dict):
         raise ValueError(
             f"{path} must hold names with values. Received: {type(content).__name__}. Restore it."

@@ -119,6 +119,10 @@ def test_decisions_are_used_unless_told_otherwise(tmp_path):
     plain = segkit.load(run, decisions=False)
     np.testing.assert_array_equal(plain.probabilities(image), raw)
     assert plain.decisions is None
+    (run / "decisions.json").write_text("{")
+    segkit.load(run, decisions=False)
+    with pytest.raises(ValueError, match="decisions.json cannot be read.*segkit calibrate writes"):
+        segkit.load(run)
 
 
 def test_thresholds_of_several_runs_are_averaged(folder, tmp_path):
