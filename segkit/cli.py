@@ -123,8 +123,7 @@ def _with_folders_as_key(arguments: list[str]) -> list[str]:
     """Folders among the arguments, whose names may hold an =, as runs=[...] behind the rest."""
     plain = [a for a in arguments if not a.startswith("-") and ("=" not in a or Path(a).exists())]
     rest = [argument for argument in arguments if argument not in plain]
-    quoted = ["'" + path.replace("\\", "\\\\").replace("'", "\\'") + "'" for path in plain]
-    return [*rest, f"runs=[{','.join(quoted)}]"] if plain else rest
+    return [*rest, f"runs=[{','.join(map(surroundings.quoted, plain))}]"] if plain else rest
 
 
 def _help(verb: str, overrides: list[str]) -> None:
@@ -134,7 +133,7 @@ def _help(verb: str, overrides: list[str]) -> None:
 
 
 def _sweep(verb: str, overrides: list[str]) -> None:
-    from segkit import sweeping
+    from segkit import sweeps
     from segkit.explaining import NotAll
 
     if verb != "train":
@@ -146,7 +145,7 @@ def _sweep(verb: str, overrides: list[str]) -> None:
             "can be told is written hydra.KEY=VALUE."
         )
     try:
-        sweeping.run(verb, VERBS[verb][0], [o for o in overrides if not o.startswith("-")])
+        sweeps.run(verb, VERBS[verb][0], [o for o in overrides if not o.startswith("-")])
     except NotAll as error:
         raise _Failed(error) from error
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import os
+import re
 import signal
 import sys
 import tempfile
@@ -16,6 +17,13 @@ from typing import IO, Any, Iterator
 # What a run folder may hold before config.yaml makes it one.
 BEFORE_A_RUN = (".claim", "normalization.json", "class_weights.json", "labels.json")
 BEFORE_A_RUN += ("splits.csv", "coverage.json")
+
+
+def quoted(text: str) -> str:
+    """A text as a value in an override of Hydra, whatever is in it."""
+    # Of backslashes only those before a quote are escaped.
+    escaped = re.sub(r'(\\*)("|$)', lambda m: m[1] * 2 + m[2].replace('"', '\\"'), text)
+    return f'"{escaped}"'
 
 
 @contextlib.contextmanager

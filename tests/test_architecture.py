@@ -26,8 +26,8 @@ LAYERS = [
         "helping",
         "surroundings",
     },
-    {"class_counts", "devices", "averaging", "checkpoints", "run_folders", "runs", "trials"},
-    {"evidence", "loop"},
+    {"class_counts", "devices", "averaging", "checkpoints", "run_folders", "runs"},
+    {"evidence", "loop", "trials"},
     {
         "data",
         "synthetic",
@@ -55,7 +55,6 @@ LAYERS = [
         "grouping",
         "replicates",
         "searching",
-        "sweeps",
     },
     {
         "epochs",
@@ -76,6 +75,7 @@ LAYERS = [
         "export",
         "comparison",
         "search",
+        "sweeps",
     },
     {"cli"},
 ]

@@ -10,7 +10,7 @@ import time
 
 import pytest
 
-from segkit import helping
+from segkit import config, helping
 from segkit.cli import VERBS, main
 
 
@@ -35,7 +35,7 @@ def test_help_of_a_verb_names_groups_choices_and_keys(verb, tmp_path):
     assert done.returncode == 0 and not done.stderr
     assert f"segkit {verb} [key=value ...]" in done.stdout
     assert ("data: article, folder, joined, scenes" in done.stdout) == (verb == "train")
-    assert "seed: 0" in done.stdout
+    assert all(f"\n{key}:" in done.stdout for key in config.compose(verb).keys())
     assert not list(tmp_path.iterdir())
 
 
@@ -248,3 +248,16 @@ def test_a_terminal_says_what_is_waited_for_and_nothing_of_tensorflow(tmp_path):
         if re.search(r"oneDNN|cuda|XLA|TF_|WARNING|I0000|E0000|W0000|rebuild Tensor", line)
     ]
     assert odd == []
+
+
+@pytest.mark.parametrize(
+    "name", ["plain", "loss=a,seed=0", "it's", 'a "b"', "back\\slash", "end\\"]
+)
+def test_folders_to_compare_may_have_any_name(tmp_path, monkeypatch, name):
+    folder = tmp_path / name
+    folder.mkdir()
+    seen = []
+    monkeypatch.setattr("segkit.cli._run", lambda verb, overrides: seen.append(overrides))
+    main(["compare", str(folder), "level=0.9", "nowhere"])
+    assert list(config.compose("compare", seen[0]).runs) == [str(folder), "nowhere"]
+    assert seen[0][0] == "level=0.9"
