@@ -138,7 +138,7 @@ class Predictor:
                 "the model learnt?"
             )
         image = read(slice(0, shape[0]), slice(0, shape[1]))
-        small = [self._small(member, image[None])[0] for member in self._members]
+        small = [self._small(member, image) for member in self._members]
         height = max(1, _STRIP // shape[1])
         for top in range(0, shape[0], height):
             rows = slice(top, min(shape[0], top + height))
@@ -155,10 +155,13 @@ class Predictor:
             return
         yield from averaged([member.function for member in self._members])(np.stack(batch))
 
-    def _small(self, member: _Member, images: np.ndarray) -> np.ndarray:
+    def _small(self, member: _Member, image: np.ndarray) -> np.ndarray:
         """Probabilities of an image at the size a member wants."""
-        size = member.size or images.shape[1:3]
-        return member.function(np.stack([fit_image(image, size, "resize") for image in images]))
+        if member.size is not None:
+            return member.function(fit_image(image, member.size, "resize")[None])[0]
+        read, shape = (lambda rows, columns: image[rows, columns]), image.shape[:2]
+        parts = blended(read, shape, member.function, self._tiling_of(shape))
+        return np.concatenate([part for _, part in parts])
 
     def _tiling_of(self, shape: tuple[int, int]) -> Tiling:
         if max(shape) > self._whole:

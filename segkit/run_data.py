@@ -54,7 +54,7 @@ def open_data(run: Run, data: DictConfig | None, whole: bool = False) -> RunData
         options = as_trained(run, OmegaConf.to_container(data, resolve=True, throw_on_missing=True))
     if data is not None and whole and isinstance(options.get("split"), Mapping):
         options["split"] = {**options["split"], "val": 0.0, "test": 0.0}
-    pixel_size = _of_data(options)
+    pixel_size = _of_data(options, data is None)
     try:
         splits = sources.open_splits(OmegaConf.create(options))
     except (ValueError, OSError) as error:
@@ -193,14 +193,20 @@ def pixel_pair(name: str, value: Any) -> tuple[float, float] | None:
     return float(pair[0]), float(pair[1])
 
 
-def _of_data(options: dict[str, Any]) -> tuple[float, float] | None:
+def _of_data(options: dict[str, Any], own: bool) -> tuple[float, float] | None:
     """Takes data.pixel_size, of the pixels in the files, out of the options."""
     pair = pixel_pair("data.pixel_size", options.pop("pixel_size", None))
     if pair and options.get("size") is not None and options.get("fit") != "crop":
-        raise ValueError(
+        text = (
             "data.pixel_size is that of the files, and images that are resized have others. "
-            f"Received: data.size={_said(options['size'])}. Score the full size with "
-            "data.size=null, or give the pixel_size of the resized images."
+            f"Received: data.size={_said(options['size'])}. "
+        )
+        if own:  # the run is what it is
+            log.warning("%sSo distances are in pixels, unless pixel_size says more.", text)
+            return None
+        raise ValueError(
+            f"{text}Score the full size with data.size=null, or give the pixel_size of the "
+            "resized images."
         )
     return pair
 

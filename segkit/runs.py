@@ -108,24 +108,30 @@ class Run:
     @property
     def value_range(self) -> Any:
         """The values of an image file that become 0 and 1; None: as their type says."""
-        return self._data.get("value_range")
+        return self._given("value_range")
 
     @property
     def size(self) -> tuple[int, int] | None:
         """(height, width) that images were brought to before training; None: as they were."""
-        size = self._data.get("size")
-        if size is None or "fit" not in self._data:  # drawn scenes have a size of their own
+        size = self._given("size") if "fit" in self._data else None  # drawn scenes: their own
+        if size is None:
             return None
         return (size, size) if isinstance(size, int) else tuple(size)
 
     @property
     def fit(self) -> str | None:
         """How they were brought to `size`: resize or crop; None if they were not."""
-        return None if self.size is None else str(self._data.get("fit", "resize"))
+        return self.size and str(self._given("fit") or "resize")
 
     @property
     def _data(self) -> Mapping[str, Any]:
         return self.config.get("data") or {}
+
+    def _given(self, key: str) -> Any:
+        """An option of the data; where all data sets that were joined have another one, that."""
+        joined, shared = self._data.get("sources"), self._data.get(key)
+        own = [one.get(key, shared) for one in joined.values()] if joined else []
+        return own[0] if own and all(one == own[0] for one in own) else shared
 
 
 def read(path: str | os.PathLike, decisions: bool = True) -> Run:

@@ -1,8 +1,9 @@
-"""Tables for terminals and logs."""
+"""Tables for terminals and logs, and text that is safe to show there and in spreadsheets."""
 
 from __future__ import annotations
 
-from typing import Sequence
+import math
+from typing import Any, Sequence
 
 from rich.console import Console
 from rich.table import Table
@@ -38,3 +39,27 @@ def text(
     with console.capture() as capture:
         console.print(view)
     return "\n".join(line.rstrip() for line in capture.get().splitlines())
+
+
+def cell(value: Any) -> str:
+    """A value for CSV that no spreadsheet takes for a formula; None is an empty cell."""
+    text = "" if value is None else plain(str(value))
+    return f"'{text}" if text[:1] in ("=", "+", "-", "@") and not _is_number(text) else text
+
+
+def plain(text: str) -> str:
+    """A text without what would steer a terminal: control characters become what they are called.
+
+    Marks that turn the direction of writing, with which a name could look like another, too.
+    """
+    return "".join(
+        letter if letter.isprintable() else " " if letter in "\n\t" else ascii(letter)[1:-1]
+        for letter in text
+    )
+
+
+def _is_number(text: str) -> bool:
+    try:
+        return math.isfinite(float(text))
+    except ValueError:
+        return False

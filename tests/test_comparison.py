@@ -387,10 +387,27 @@ def test_of_errors_less_is_better(tmp_path):
     for name, ece in {"cross_entropy": 0.1, "tversky": 0.3}.items():
         write_run(tmp_path / name, loss=name, blocks={"val": {**block((0.5,)), "ece": ece}})
     assert compare([tmp_path], score="ece").groups[0].label == "CrossEntropy"
-    assert scores.falls("hausdorff_95_cell") and not scores.falls("iou_loss")
+    assert scores.falls("mean_surface_distance_cell") and not scores.falls("iou_loss")
+
+
+def test_what_evaluate_nests_is_a_score_too(tmp_path):
+    for name, ece in {"cross_entropy": 0.1, "tversky": 0.3}.items():
+        made = {**block((0.5, 0.5)), "calibration": {"ece": ece, "mce": 0.4}}
+        made["per_class"][1]["surface_dice"] = {"median": 0.0, "mean": ece, "images": 2}
+        write_run(tmp_path / name, loss=name, blocks={"val": made})
+    assert compare([tmp_path], score="ece").groups[0].label == "CrossEntropy"
+    assert compare([tmp_path], score="surface_dice_cell").groups[0].label == "Tversky"
 
 
 # do they compare?
+
+
+def test_what_evaluate_was_asked_otherwise_is_said(tmp_path):
+    for name, tta in {"cross_entropy": "none", "tversky": "flips"}.items():
+        asked = {"tta": tta, "tolerance": 2.0, "decisions": None}
+        write_run(tmp_path / name, loss=name, blocks={"val": {**block((0.5,)), "settings": asked}})
+    (text,) = compare([tmp_path]).doubts
+    assert "scored the runs differently" in text and text.endswith(": tta differs.")
 
 
 def test_other_classes_are_said(tmp_path):
@@ -576,3 +593,19 @@ def test_it_starts_without_tensorflow():
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "set()"
+
+
+def test_a_path_that_begins_like_the_output_is_not_inside_of_it(tmp_path):
+    configs = [
+        {"output": output, "seed": seed, "data": {"root": "larynx_data"}, "log": f"{output}/log"}
+        for seed, output in enumerate(("larynx", "larynx2"))
+    ]
+    assert choices.differing(configs) == []
+
+
+def test_the_level_of_intervals_is_not_rounded(sweep, caplog):
+    with caplog.at_level(logging.INFO):
+        keys = [f"runs={sweep}", f"output={sweep.parent / 'out'}", "replicates=seed"]
+        made = run(compose("compare", [*keys, "level=0.995"]))
+    assert "99.5 % interval" in caplog.text
+    assert max(group.score.n for group in made.groups) > 1

@@ -83,6 +83,8 @@ def test_a_median_counts_infinite_distances_and_a_mean_does_not():
     assert summary(most) == {"median": None, "mean": 5.0, "images": 3, "infinite": 2}
     nothing = {"median": None, "mean": None, "images": 0, "infinite": 0}
     assert summary(np.full(2, np.nan)) == nothing
+    assert summary(np.array([0.2, 0.8]))["median"] == 0.5
+    assert summary(np.array([1.0, np.inf]))["median"] is None
 
 
 def test_distances_are_in_the_unit_of_the_pixels():
@@ -142,6 +144,8 @@ def test_worst_images_come_first_and_few_are_kept():
     assert [judged.index for _, judged in found.worst] == [3, 1, 2]
     scores = [score for score, _ in found.worst]
     assert scores == sorted(scores)
+    # Histograms of 150 classes take 40 MB an image.
+    assert all(judged.known is None for _, judged in found.worst)
     assert Worst(0).ranked() == []
 
 
@@ -220,6 +224,20 @@ def table_of(path):
         return list(csv.DictReader(file))
 
 
+def test_no_spreadsheet_takes_a_name_for_a_formula(tmp_path):
+    class Hostile(Discs):
+        def __getitem__(self, index):
+            return super().__getitem__(index)._replace(name="=1+1")
+
+    found = evaluate(Oracle(), Hostile(2), bootstrap=0)
+    labels = LabelSpace(["background", "@cell", "nucleus"])
+    columns = {"name": found.names}
+    files.write_images(tmp_path / "images.csv", found.known, None, columns, labels)
+    files.write_confusion(tmp_path / "confusion.csv", found.known.counts.confusion, labels)
+    assert [row["name"] for row in table_of(tmp_path / "images.csv")] == ["'=1+1"] * 2
+    assert {row["label"] for row in table_of(tmp_path / "confusion.csv")} >= {"'@cell", "nucleus"}
+
+
 def test_the_verb_writes_what_it_says(trained):
     blocks = settled(trained)
     folder = trained[0] / "evaluation" / "test"
@@ -260,6 +278,20 @@ def test_several_runs_are_one_ensemble(trained):
     once = settled(trained, "split=val")
     assert twice["val"]["confusion"] == once["val"]["confusion"]
     assert (trained[0] / "evaluation" / "val_2_runs" / "metrics.json").exists()
+
+
+def test_no_temperature_is_said_of_runs_that_have_one_each():
+    said = text._tuned({"temperature": None, "thresholds": {}, "score": "iou"})
+    assert said == " (with the thresholds of segkit calibrate, each run its own temperature)"
+
+
+def test_a_run_whose_data_have_a_pixel_size_and_were_resized_is_scored_in_pixels(trained, caplog):
+    run = runs.read(trained[0])
+    run.config["data"]["pixel_size"] = 0.5
+    assert run_data.open_data(run, None).pixel_size is None
+    assert "So distances are in pixels" in caplog.text
+    run.config["data"]["size"] = None
+    assert run_data.open_data(run, None).pixel_size == (0.5, 0.5)
 
 
 @pytest.mark.parametrize(

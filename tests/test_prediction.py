@@ -16,6 +16,7 @@ from segkit import cli, config, prediction
 from segkit.explaining import NotAll
 from segkit.labels import LabelSpace
 from segkit.prediction import Outputs, predict
+from segkit.prediction.work import Work
 from segkit.runs import Decisions
 
 RNG = np.random.default_rng(0)
@@ -203,3 +204,67 @@ def test_the_config_says_what_the_function_takes(folder, images, tmp_path):
     (images / "bad.png").touch()
     with pytest.raises(NotAll, match="1 of the files could not be predicted:\n  .*bad.png"):
         prediction.run(config.compose("predict", keys))
+
+
+def test_an_overwriting_that_was_interrupted_leaves_no_old_masks(
+    folder, images, tmp_path, monkeypatch
+):
+    out, other = tmp_path / "out", write_run(tmp_path / "other", seed=5)
+    predict(folder, images, out)
+    write = Work._write
+
+    def killed(self, job, *rest):
+        if job.input.name == "b":
+            raise KeyboardInterrupt
+        write(self, job, *rest)
+
+    monkeypatch.setattr(Work, "_write", killed)
+    with pytest.raises(ValueError, match="tta must be one of"):
+        predict(other, images, out, overwrite=True, tta="many")
+    assert (out / "masks" / "b.png").exists()
+    with pytest.raises(KeyboardInterrupt):
+        predict(other, images, out, overwrite=True)
+    monkeypatch.undo()
+    assert predict(other, images, out).written == 2
+    expected = segkit.load(other).predict(opened(images / "b.png")[1])
+    assert (opened(out / "masks" / "b.png")[1] == expected).mean() > 0.999
+
+
+def test_what_would_not_be_made_anew_is_not_mixed_with_what_is(folder, images, tmp_path):
+    out, other = tmp_path / "out", write_run(tmp_path / "other", seed=5)
+    predict(folder, images, out, Outputs(overlays="png"))
+    with pytest.raises(ValueError, match="3 of them would not be made anew, such as overlays/a"):
+        predict(other, images, out, overwrite=True)
+    with pytest.raises(ValueError, match="2 of them would not be made anew, such as masks/more/c"):
+        predict(other, images / "*.png", out, Outputs(overlays="png"), overwrite=True)
+
+
+def test_how_many_at_once_is_no_other_setting_and_a_default_is_one(folder, images, tmp_path):
+    out = tmp_path / "out"
+    predict(folder, images, out, tta="flips", batch_size=2)
+    assert predict(folder, images, out, tta="flips", batch_size=1).skipped == 3
+    with pytest.raises(ValueError, match="made with another tta"):
+        predict(folder, images, out)
+
+
+def test_other_images_of_the_same_names_are_not_taken_for_those_there(folder, images, tmp_path):
+    out, day2 = tmp_path / "out", tmp_path / "day2"
+    predict(folder, images, out)
+    (day2).mkdir()
+    Image.fromarray(np.zeros((9, 9, 3), "uint8")).save(day2 / "b.png")
+    with pytest.raises(ValueError, match="b.png was made from .*images/b.png. Received: .*day2"):
+        predict(folder, day2, out)
+    assert predict(folder, day2, out, overwrite=True).written == 1
+    assert predict(folder, day2, out).skipped == 1
+    with pytest.raises(ValueError, match="b.png was made from .*day2/b.png. Received: .*images"):
+        predict(folder, images, out)
+
+
+def test_small_images_keep_their_place_on_earth_too(folder, tmp_path):
+    place = (33550, "d", 3, (1.0, 1.0, 0.0), True)
+    image = np.zeros((32, 32, 3), "uint8")
+    options = {"tile": (16, 16), "photometric": "rgb"}
+    tifffile.imwrite(tmp_path / "a.tif", image, extratags=[place], **options)
+    predict(folder, tmp_path / "a.tif", tmp_path / "out", Outputs("tif"))
+    with tifffile.TiffFile(tmp_path / "out" / "masks" / "a.tif") as tiff:
+        assert tiff.pages[0].tags[33550].value == (1.0, 1.0, 0.0)

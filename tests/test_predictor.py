@@ -174,3 +174,19 @@ def test_options_that_are_none_are_refused(folder, options, words):
 def test_no_run_is_refused():
     with pytest.raises(ValueError, match="A predictor needs a run. Received: none."):
         segkit.load([])
+
+
+def test_a_member_that_takes_images_as_they_are_takes_large_ones_in_tiles(tmp_path):
+    plain = write_run(tmp_path / "plain")
+    resized = write_run(tmp_path / "resized", {"size": [32, 32], "fit": "resize"}, seed=3)
+    image = RNG.integers(0, 256, (150, 130, 3), "uint8")
+    both = segkit.load([plain, resized], tile=64)
+    seen = []
+    both._members = tuple(
+        member._replace(function=lambda x, f=member.function: (seen.append(x.shape), f(x))[1])
+        for member in both._members
+    )
+    found = both.probabilities(image)
+    assert max(max(shape[1:3]) for shape in seen) <= 64
+    alone = [segkit.load(run, tile=64).probabilities(image) for run in (plain, resized)]
+    np.testing.assert_allclose(found, np.mean(alone, axis=0), atol=1e-5)

@@ -16,6 +16,7 @@ from segkit.data.rasters import (
     ID_SUFFIXES,
     PLANE_SUFFIXES,
     open_raster,
+    saving,
     tiff_sink,
     write_ids,
     write_overlay,
@@ -359,3 +360,16 @@ def test_large_overlays_are_made_smaller(tmp_path, contours):
     assert third.shape == (50, 24, 3)
     np.testing.assert_allclose(third[0, 0], IMAGE[:3, :3].mean((0, 1)), atol=0.51)
     np.testing.assert_allclose(third[49, 23], IMAGE[147:150, 69:].mean((0, 1)), atol=0.51)
+
+
+def test_what_another_process_begins_behind_this_one_is_left_alone(tmp_path, monkeypatch):
+    replace = saving._replace
+
+    def and_another(unfinished, path):
+        replace(unfinished, path)
+        unfinished.write_bytes(b"theirs")
+
+    monkeypatch.setattr(saving, "_replace", and_another)
+    with write_ids(tmp_path / "a.npy", (2, 3), LABELS) as writer:
+        writer.write(slice(0, 2), np.zeros((2, 3), "uint8"))
+    assert (tmp_path / ".a.npy.unfinished").read_bytes() == b"theirs"

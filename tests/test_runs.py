@@ -145,3 +145,13 @@ def test_config_of_a_run_is_data(folder, tmp_path):
     (run / "config.yaml").write_text(yaml.safe_dump({"data": {"value_range": "${oc.env:HOME}"}}))
     assert runs.read(run).value_range == "${oc.env:HOME}"
     assert not done.exists()
+
+
+def test_what_all_joined_data_sets_say_counts_for_the_run(tmp_path):
+    sources = {"a": {"root": "a", "value_range": [0, 9]}, "b": {"root": "b"}}
+    data = {"sources": sources, "size": 128, "fit": "resize", "value_range": None}
+    assert runs.read(write_run(tmp_path / "some", data)).value_range is None
+    sources["b"] |= {"value_range": [0, 9], "size": 64}
+    sources["a"] |= {"size": 64, "fit": "crop"}
+    run = runs.read(write_run(tmp_path / "all", data))
+    assert (run.value_range, run.size, run.fit) == ([0, 9], (64, 64), "resize")

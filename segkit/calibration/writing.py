@@ -16,6 +16,7 @@ from segkit.metrics.counts import number_or_none
 from segkit.metrics.curves import ProbabilityCounts
 from segkit.metrics.thresholds import class_scores, mean_score
 from segkit.report import calibration_plot
+from segkit.tables import cell
 
 CURVES, SUMMARY = "precision_recall.csv", "calibration.json"
 PICTURES = ("precision_recall.png", RELIABILITY)
@@ -41,7 +42,9 @@ def write_curves(path: Path, found: Found, names: Sequence[str]) -> None:
         writer.writerow(["class", "threshold", "precision", "recall"])
         for c, name in enumerate(names):
             for precision, recall, threshold in zip(*curve(found.curves, c)):
-                writer.writerow([name, f"{threshold:.6g}", f"{precision:.6g}", f"{recall:.6g}"])
+                writer.writerow(
+                    [cell(name), f"{threshold:.6g}", f"{precision:.6g}", f"{recall:.6g}"]
+                )
 
 
 def write_pictures(folder: Path, found: Found, labels: LabelSpace) -> None:

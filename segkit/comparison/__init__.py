@@ -74,17 +74,16 @@ def run(config: DictConfig) -> Comparison:
     """
     if OmegaConf.is_missing(config, "runs"):
         raise ValueError("Give the folders that hold the runs: segkit compare DIR...")
-    listed = OmegaConf.to_container(config.runs)
-    tops = [Path(str(top)) for top in (listed if isinstance(listed, list) else [listed])]
+    tops = [Path(top) for top in _listed(config.runs)]
     most = whole_number("gallery", config.gallery, 0)
-    keys = [str(key) for key in config.replicates]
+    keys = _listed(config.replicates)
     made = compare(
         tops,
         score=str(config.score),
         split=str(config.split),
         baseline=_plain(config.baseline),
         level=config.level,
-        by=None if config.by is None else [str(key) for key in config.by],
+        by=None if config.by is None else _listed(config.by),
         replicates=keys,
     )
     score, split = scores.place(str(config.score), str(config.split))
@@ -141,6 +140,7 @@ def compare(
     falls = scores.falls(score)
     made = groups.grouped(columns, values, blocks, ids, level, falls)
     doubts = scores.doubts(found.runs, differing, blocks, ids)
+    doubts += scores.measured_otherwise(blocks)
     doubts += notes + groups.repeated(made, found.runs, ids, replicates)
     doubts += _without(values, blocks, score, split)
     tests = baselines.tests(made, columns, baseline, level) if len(made) > 1 else []
@@ -210,7 +210,7 @@ def _write(output: Path, made: Comparison, config: DictConfig, most: int, title:
     columns, found = made.columns, made.found
     writing.write_csv(output / "comparison.csv", columns, made.groups, made.tests, score)
     runs_csv = output / "runs.csv"
-    keys = list(config.replicates)
+    keys = _listed(config.replicates)
     writing.write_runs(runs_csv, columns, found.runs, made.blocks, made.values, score, keys)
     writing.write_latex(output / "comparison.tex", columns, made.groups, made.tests, score)
     bases = {test.against for test in made.tests}
@@ -227,6 +227,12 @@ def _write(output: Path, made: Comparison, config: DictConfig, most: int, title:
         "images": most,
     }
     return comparison_page.write(output / comparison_page.PAGE, made, content)
+
+
+def _listed(node: Any) -> list[str]:
+    """What was given as a list, or as one word."""
+    found = _plain(node)
+    return [str(one) for one in (found if isinstance(found, list) else [found])]
 
 
 def _plain(node: Any) -> Any:

@@ -165,7 +165,7 @@ def _following(flat: Sequence[Mapping[str, Any]], replicates: Sequence[str]) -> 
 
 def _pruned(config: Mapping[str, Any], left_out: set[str], output: Any) -> dict[str, Any]:
     """A config without the keys that say nothing about what comes out."""
-    output = str(output) if output else None
+    output = str(output).rstrip("/") if output else None
 
     def cut(node: Any, key: str) -> Any:
         if isinstance(node, Mapping):
@@ -178,7 +178,7 @@ def _pruned(config: Mapping[str, Any], left_out: set[str], output: Any) -> dict[
         if isinstance(node, list):
             return [cut(value, key) for value in node]
         # Paths inside the run folder are no choice.
-        inside = output and isinstance(node, str) and node.startswith(output)
+        inside = output and isinstance(node, str) and f"{node}/".startswith(f"{output}/")
         return node[len(output) :] if inside else node
 
     return cut(config, "")

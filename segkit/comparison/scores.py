@@ -10,8 +10,9 @@ from segkit.comparison.choices import Column
 from segkit.comparison.folders import Run, number, read_json
 
 TRUTH = "truth"  # a score of its own, and the suffix of the block that holds it
-_ERRORS = ("ece", "mce", "hausdorff_95", "mean_distance", "loss")  # less is better
+_ERRORS = ("ece", "mce", "hausdorff_95", "mean_surface_distance", "loss")  # less is better
 _LISTED = 12
+_HOW = ("data", "tta", "pixel_size", "tolerance")  # settings of `segkit evaluate` that scores have
 
 
 def place(score: str, split: str) -> tuple[str, str]:
@@ -120,6 +121,18 @@ def doubts(
     return [f"{text}{cause}{'.' if keys else ' or their annotations are others.'}"]
 
 
+def measured_otherwise(found: Sequence[Mapping[str, Any] | None]) -> list[str]:
+    """Says in what `segkit evaluate` was asked otherwise of some runs than of others."""
+    asked = [block.get("settings") for block in found if block]
+    asked = [settings for settings in asked if isinstance(settings, Mapping)]
+    listed = [{key: settings.get(key) for key in _HOW} for settings in asked]
+    for settings, how in zip(asked, listed):
+        how["decisions"] = settings.get("decisions") is not None
+    keys = [key for key in (*_HOW, "decisions") if any(h[key] != listed[0][key] for h in listed)]
+    text = "segkit evaluate scored the runs differently, so their scores do not compare: "
+    return [f"{text}{', '.join(keys)} differs."] if keys else []
+
+
 def _evaluated(run: Run, split: str) -> Mapping[str, Any]:
     try:
         content = read_json(run.folder / "evaluation" / split / "metrics.json")
@@ -132,8 +145,13 @@ def _named(block: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
     for key, value in block.items():
         if isinstance(value, (int, float)) or value is None:
             yield key, value
+    calibration = block.get("calibration")
+    if isinstance(calibration, Mapping):
+        yield from ((key, calibration[key]) for key in ("ece", "mce") if key in calibration)
     for row in classes(block):
         for key, value in row.items():
+            if key == "surface_dice" and isinstance(value, Mapping):
+                value = value.get("mean")  # over the images
             if key not in ("name", "images", "pixels") and (
                 isinstance(value, (int, float)) or value is None
             ):

@@ -8,7 +8,8 @@ from segkit import tables
 from segkit.comparison.choices import Column
 from segkit.comparison.groups import Group, Test
 from segkit.comparison.verdict import why_untested
-from segkit.comparison.writing import between, decimals, plain, probability, signed
+from segkit.comparison.writing import between, decimals, probability, signed
+from segkit.tables import plain
 
 if TYPE_CHECKING:
     from segkit.comparison import Comparison
@@ -59,7 +60,7 @@ def table(
     bases = {test.against for test in tests}
     listed = [at for at in range(len(groups)) if at < _SHOWN or at in bases]
     header = [column.key for column in columns] or ["runs of one config"]
-    header += ["n", "score", f"{level:.0%} interval".replace("%", " %")]
+    header += ["n", "score", f"{100 * level:.4g} % interval"]
     header += ["pairs", "difference", "its interval", "p", "exact p"] if tests else []
     rows = []
     for at in listed:

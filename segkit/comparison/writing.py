@@ -11,6 +11,7 @@ from segkit.comparison.choices import Column
 from segkit.comparison.folders import Run, number
 from segkit.comparison.groups import Group, Test
 from segkit.replicates import Interval
+from segkit.tables import cell, plain
 
 _LATEX = {
     "\\": r"\textbackslash{}",
@@ -125,24 +126,6 @@ def latex(text: str) -> str:
     return "".join(_LATEX.get(letter, letter) for letter in " ".join(plain(text).split()))
 
 
-def cell(value: Any) -> str:
-    """A text for CSV that no spreadsheet takes for a formula."""
-    text = "" if value is None else plain(str(value))
-    formula = text[:1] in ("=", "+", "-", "@") and number(_as_number(text)) is None
-    return f"'{text}" if formula else text
-
-
-def plain(text: str) -> str:
-    """A text without what would steer a terminal: control characters become what they are called.
-
-    Marks that turn the direction of writing, with which a name could look like another, too.
-    """
-    return "".join(
-        letter if letter.isprintable() else " " if letter in "\n\t" else ascii(letter)[1:-1]
-        for letter in text
-    )
-
-
 def class_names(groups: Sequence[Group]) -> list[str]:
     """The classes of all groups, in the order of the first that has them."""
     return list(dict.fromkeys(name for group in groups for name in group.per_class))
@@ -187,13 +170,6 @@ def _three(found: Interval) -> list[str]:
 
 def _exactly(value: float | None) -> str:
     return "" if value is None else f"{value:.9g}"
-
-
-def _as_number(text: str) -> float | None:
-    try:
-        return float(text)
-    except ValueError:
-        return None
 
 
 def _said(config: Any, key: str) -> Any:

@@ -14,6 +14,7 @@ from segkit.callbacks.overlays import byte_image
 from segkit.labels import LabelSpace
 from segkit.metrics.counts import mean_or_none, number_or_none, ratio
 from segkit.metrics.intervals import Intervals
+from segkit.tables import cell
 
 if TYPE_CHECKING:
     from segkit.evaluation.image_scores import Judged, Tally
@@ -59,11 +60,11 @@ def over_images(values: np.ndarray) -> dict[str, Any]:
 
     "images": those that have one. "infinite": distances without an end, where only one of
     prediction and annotation has the class. They are the largest for the median, which is None
-    if it is one of them, and are left out of the mean.
+    if one of them is in the middle, and are left out of the mean.
     """
     found = values[~np.isnan(values)]
     finite = found[np.isfinite(found)]
-    median = float(np.quantile(found, 0.5, method="inverted_cdf")) if len(found) else np.nan
+    median = float(np.median(found)) if len(found) else np.nan
     return {
         "median": median if np.isfinite(median) else None,
         "mean": mean_or_none(finite) if len(finite) else None,
@@ -120,12 +121,12 @@ def write_images(
         true = dict(zip(truth.indices, map(mean_or_none, _scores(truth)["iou"])))
     with open(path, "w", newline="", encoding="utf-8", errors="backslashreplace") as file:
         writer = csv.writer(file, lineterminator="\n")
-        writer.writerow(header)
+        writer.writerow(map(cell, header))
         for row, index in enumerate(known.indices):
             means = [mean_or_none(scores[key][row]) for key in ("iou", "dice")]
             if truth is not None:
                 means.append(true.get(index))
-            first = [values[index] for values in columns.values()]
+            first = [cell(values[index]) for values in columns.values()]
             rest = [number_or_none(value) for table in per_class for value in table[row]]
             writer.writerow([*first, *map(_field, means), *map(_field, rest)])
 
@@ -139,7 +140,9 @@ def write_confusion(path: Path, confusion: np.ndarray, labels: LabelSpace) -> No
         for r, label in enumerate(labels.names):
             for c, prediction in enumerate(labels.names):
                 share = number_or_none(shares[r, c])
-                writer.writerow([label, prediction, int(confusion[r, c]), _field(share)])
+                writer.writerow(
+                    [cell(label), cell(prediction), int(confusion[r, c]), _field(share)]
+                )
 
 
 def write_worst(

@@ -34,14 +34,14 @@ class Evidence(NamedTuple):
 class Judged(NamedTuple):
     """An image that has been predicted and scored.
 
-    known: on known cells.
+    known: on known cells; None where it is kept to be shown alone.
     truth: against the full truth; None if nobody knows it.
     """
 
     index: int
     sample: Sample
     prediction: np.ndarray
-    known: Evidence
+    known: Evidence | None
     truth: Evidence | None
 
     @property
@@ -193,4 +193,5 @@ def _small(judged: Judged) -> Judged:
     )
     image = fit_image(sample.image, size, "resize")
     kept = sample._replace(image=image, mask=mask, truth=truth)
-    return judged._replace(sample=kept, prediction=prediction)
+    # Histograms of many classes are larger than the image.
+    return judged._replace(sample=kept, prediction=prediction, known=None, truth=None)

@@ -210,7 +210,7 @@ def _settings(
     decisions = model.decisions
     thresholds = {} if decisions is None else dict(zip(found.labels.names, decisions.thresholds))
     tuned = decisions and {
-        "temperature": decisions.temperature,
+        "temperature": decisions.temperature if len(model.runs) == 1 else None,  # of each its own
         "thresholds": thresholds,
         "score": decisions.score,
     }

@@ -72,7 +72,9 @@ def percent(settings: Mapping[str, Any]) -> str:
 def _tuned(decisions: Mapping[str, Any] | None) -> str:
     if decisions is None:
         return ""
-    return f" (with the thresholds of segkit calibrate, temperature {decisions['temperature']:.4g})"
+    found = decisions["temperature"]
+    temperature = "each run its own temperature" if found is None else f"temperature {found:.4g}"
+    return f" (with the thresholds of segkit calibrate, {temperature})"
 
 
 def _row(row: Mapping[str, Any]) -> list[str]:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import hashlib
+import inspect
 import json
 import logging
 import os
+import shutil
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Sequence
@@ -16,13 +18,15 @@ from segkit import predictor, run_folders, runs, sources
 from segkit.data import rasters
 from segkit.data.inputs import Input, find_inputs
 from segkit.explaining import NotAll
+from segkit.prediction import origins
 from segkit.prediction.outputs import Job, Outputs, Summary
-from segkit.prediction.work import Work, bar
+from segkit.prediction.work import FAILED, Work, bar
 
 log = logging.getLogger(__name__)
 
-RECORD, FAILED, CLASSES = "predictions.json", "failed.csv", "classes.json"
+RECORD, CLASSES = "predictions.json", "classes.json"
 _SHOWN = 10  # damaged files that the last message names
+_FREE = ("batch_size",)  # options that say nothing about what comes out
 
 
 def run(config: DictConfig) -> Summary:
@@ -89,23 +93,36 @@ def predict(
     jobs = [Job(entry, outputs.paths(folder, entry.name)) for entry in todo]
     sources.make_folder(folder)
     with run_folders.claimed(folder):
-        settings = {"runs": [_identity(path) for path in paths], **_plain(options)}
-        _require_same(folder / RECORD, settings, overwrite)
+        settings = _settings(paths, options)
+        differing = _differing(folder / RECORD, settings)
+        if not overwrite:
+            origins.require_same(folder, jobs)
+        model = None
+        if differing:
+            _require_all_anew(folder, jobs, differing, overwrite)
+            model = predictor.load(paths, **options)  # what is wrong is told before files are lost
+            _take_away(jobs)
         (folder / RECORD).write_text(json.dumps(settings, indent=1) + "\n", encoding="utf-8")
         runs.read(paths[0]).labels.to_json(folder / CLASSES)
-        return _predict(paths, jobs, folder / FAILED, overwrite, options)
+        return _predict(paths, jobs, folder, overwrite, options, model)
 
 
 def _predict(
-    paths: Sequence[Any], jobs: list[Job], record: Path | None, overwrite: bool, options: dict
+    paths: Sequence[Any],
+    jobs: list[Job],
+    folder: Path | None,
+    overwrite: bool,
+    options: dict,
+    model: predictor.Predictor | None = None,
 ) -> Summary:
     left = [job for job in jobs if overwrite or not all(p.exists() for p in job.paths.values())]
     summary = Summary(skipped=len(jobs) - len(left))
-    if record is not None:
-        record.unlink(missing_ok=True)
+    if folder is not None:
+        (folder / FAILED).unlink(missing_ok=True)
     if left:
         with bar() as shown:
-            Work(predictor.load(paths, **options), summary, shown, record).through(left)
+            model = model or predictor.load(paths, **options)
+            Work(model, summary, shown, folder).through(left)
     return summary
 
 
@@ -127,6 +144,14 @@ def _inside(entry: Input, folder: Path) -> bool:
     return isinstance(path, Path) and folder.resolve() in path.resolve().parents
 
 
+def _settings(paths: Sequence[Any], options: dict[str, Any]) -> dict[str, Any]:
+    """All that decides what comes out, whether it was given or is the default."""
+    there = inspect.signature(predictor.load).parameters.values()
+    defaults = {each.name: each.default for each in there if each.kind is each.KEYWORD_ONLY}
+    given = {key: value for key, value in {**defaults, **options}.items() if key not in _FREE}
+    return {"runs": [_identity(path) for path in paths], **_plain(given)}
+
+
 def _identity(path: str | os.PathLike) -> dict[str, Any]:
     """What tells one run from another, wherever its folder lies."""
     found = runs.read(path)
@@ -135,20 +160,49 @@ def _identity(path: str | os.PathLike) -> dict[str, Any]:
     return {"model": digest, "decisions": _plain(decisions)}
 
 
-def _require_same(path: Path, settings: dict[str, Any], overwrite: bool) -> None:
-    """Refuses to mix predictions of two models or two settings in one folder."""
-    if overwrite or not path.exists():
-        return
+def _differing(path: Path, settings: dict[str, Any]) -> list[str]:
+    """The settings that are others than those of the predictions that are there."""
+    if not path.exists():
+        return []
     try:
         there = json.loads(path.read_text(encoding="utf-8"))
     except ValueError:
         there = {}
-    differing = [key for key in settings if there.get(key) != settings[key]]
-    if differing:
+    there = there if isinstance(there, dict) else {}
+    return [key for key in settings if there.get(key) != settings[key]]
+
+
+def _require_all_anew(folder: Path, jobs: list[Job], differing: list[str], overwrite: bool) -> None:
+    """Refuses to mix predictions of two models or two settings in one folder."""
+    found = f"{folder} holds predictions that were made with another {', '.join(differing)}"
+    if not overwrite:
         raise ValueError(
-            f"{path.parent} holds predictions that were made with another {', '.join(differing)}. "
-            "Choose another folder with output=DIR, or overwrite=true to make all of them anew."
+            f"{found}. Choose another folder with output=DIR, or overwrite=true to make all of "
+            "them anew."
         )
+    anew = {path for job in jobs for path in job.paths.values()}
+    there = [path for what in asdict(Outputs()) for path in sorted((folder / what).rglob("*"))]
+    others = [
+        path.relative_to(folder)
+        for path in there
+        if path.is_file()
+        and anew.isdisjoint((path, *path.parents))
+        and not any(part.startswith(".") for part in path.relative_to(folder).parts)
+    ]
+    if others:
+        raise ValueError(
+            f"{found}, and {len(others):,} of them would not be made anew, such as {others[0]}. "
+            "Choose another folder with output=DIR, or delete those."
+        )
+
+
+def _take_away(jobs: list[Job]) -> None:
+    """So that nothing that was made otherwise is left, wherever this ends."""
+    for path in (path for job in jobs for path in job.paths.values()):
+        if path.is_dir() and not path.is_symlink():
+            shutil.rmtree(path)
+        else:
+            path.unlink(missing_ok=True)
 
 
 def _plain(value: Any) -> Any:

@@ -15,8 +15,12 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from segkit import parallel, predictor
 from segkit.data import rasters
+from segkit.prediction import origins
 from segkit.prediction.outputs import Job, Summary
 from segkit.predictor import Predictor
+from segkit.tables import cell
+
+FAILED = "failed.csv"
 
 
 class Work:
@@ -26,12 +30,12 @@ class Work:
         model: what predicts.
         summary: takes up what came of each.
         bar: shows how far it is.
-        record: the CSV file for what failed; None: none.
+        folder: where to note what was made from which image, and what failed; None: nowhere.
     """
 
-    def __init__(self, model: Predictor, summary: Summary, bar: Progress, record: Path | None):
-        self.model, self.summary, self.bar, self.record = model, summary, bar, record
-        self.waiting: deque[tuple[Job, np.ndarray]] = deque()
+    def __init__(self, model: Predictor, summary: Summary, bar: Progress, folder: Path | None):
+        self.model, self.summary, self.bar, self.folder = model, summary, bar, folder
+        self.waiting: deque[tuple[Job, np.ndarray, Any]] = deque()
 
     def through(self, jobs: list[Job]) -> None:
         """Predicts and writes all of them; one that cannot be read is noted, and the others go on.
@@ -41,33 +45,34 @@ class Work:
         """
         task = self.bar.add_task("images", total=len(jobs))
         for probabilities in self.model.each(self._small(jobs)):
-            job, image = self.waiting.popleft()
+            job, image, raster = self.waiting.popleft()
             rows = slice(0, image.shape[0])
             with self._or_failed(job):
-                self._write(job, iter([(rows, probabilities)]), lambda *_: image, image.shape[:2])
+                parts, read = iter([(rows, probabilities)]), lambda *_: image
+                self._write(job, parts, read, image.shape[:2], raster)
             self.bar.update(task, completed=self.summary.written + len(self.summary.failed))
 
     def _small(self, jobs: list[Job]) -> Iterator[np.ndarray]:
-        for job, image, error in parallel.ordered(self._loaded, jobs):
+        for job, image, raster, error in parallel.ordered(self._loaded, jobs):
             if error is not None:
                 self._failed(job, error)
             elif image is None:
                 with self._or_failed(job):
                     self._large(job)
             else:
-                self.waiting.append((job, image))
+                self.waiting.append((job, image, raster))
                 yield image
 
-    def _loaded(self, job: Job) -> tuple[Job, np.ndarray | None, Exception | None]:
-        """The image of a job, None for one that is better read in parts."""
+    def _loaded(self, job: Job) -> tuple[Job, np.ndarray | None, Any, Exception | None]:
+        """The image of a job, None for one that is better read in parts; and what it came from."""
         try:
             with self._opened(job) as raster:
                 if max(raster.shape) > predictor.WHOLE:
-                    return job, None, None
+                    return job, None, None, None
                 rows, columns = (slice(0, edge) for edge in raster.shape)
-                return job, raster.read(rows, columns), None
+                return job, raster.read(rows, columns), raster, None
         except (ValueError, OSError, MemoryError) as error:
-            return job, None, error
+            return job, None, None, error
 
     def _large(self, job: Job) -> None:
         with self._opened(job) as raster:
@@ -89,7 +94,7 @@ class Work:
             self.bar.update(task, completed=rows.stop)
 
     def _write(
-        self, job: Job, parts: Iterator, read: Any, shape: tuple[int, int], like: Any = None
+        self, job: Job, parts: Iterator, read: Any, shape: tuple[int, int], like: Any
     ) -> None:
         labels, paths = self.model.labels, job.paths
         with contextlib.ExitStack() as stack:
@@ -109,6 +114,8 @@ class Work:
                     planes.write(rows, probabilities)
                 if overlay is not None:
                     overlay.write(rows, read(rows, slice(0, shape[1])), decided)
+        if self.folder is not None:
+            origins.add(self.folder, job)
         self.summary.written += 1
 
     @contextlib.contextmanager
@@ -123,11 +130,12 @@ class Work:
             raise error  # so will it be for all that follow
         words = " ".join(str(error).split()) or type(error).__name__
         self.summary.failed[str(job.input.path)] = words
-        if self.record is not None:
-            new = not self.record.exists()
-            with open(self.record, "a", newline="", encoding="utf-8") as file:
+        if self.folder is not None:
+            path = self.folder / FAILED
+            new = not path.exists()
+            with open(path, "a", newline="", encoding="utf-8") as file:
                 writer = csv.writer(file, lineterminator="\n")
-                writer.writerows([["image", "error"]] * new + [[str(job.input.path), words]])
+                writer.writerows([["image", "error"]] * new + [[cell(job.input.path), cell(words)]])
 
 
 def bar() -> Progress:

@@ -118,7 +118,8 @@ def _facts(settings: Mapping[str, Any]) -> Any:
     if tuned is None:
         yield "decision", "the most probable class"
         return
-    yield "temperature", f"{tuned['temperature']:.4g}"
+    temperature = tuned["temperature"]
+    yield "temperature", "of each run its own" if temperature is None else f"{temperature:.4g}"
     listed = ", ".join(f"{name} {value:.3g}" for name, value in tuned["thresholds"].items())
     yield "thresholds", f"{listed} (tuned for {tuned['score'] or 'no score'})"
 

@@ -15,6 +15,7 @@ import yaml
 from optuna.trial import FrozenTrial, TrialState
 
 from segkit.searching.study import Study
+from segkit.tables import cell
 
 TABLE, BEST, IMPORTANCE = "trials.csv", "best.yaml", "importance.csv"
 STATES = {
@@ -95,7 +96,7 @@ def _row(study: Study, trial: FrozenTrial, keys: list[str]) -> list[Any]:
         "" if trial.duration is None else round(trial.duration.total_seconds(), 1),
         *("" if key not in values else _said(values[key]) for key in keys),
         *(seeds or [study.asked.training_seed]),
-        trial.user_attrs.get("error", ""),
+        cell(trial.user_attrs.get("error")),
     ]
 
 

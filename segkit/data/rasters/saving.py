@@ -89,7 +89,7 @@ def strips(
     with writing(path):
         path.parent.mkdir(parents=True, exist_ok=True)
     with _claimed(path) as unfinished:
-        sink = None
+        sink, placed = None, False
         try:
             with writing(path):
                 sink = open_sink(unfinished)
@@ -100,10 +100,12 @@ def strips(
                 closing, sink = sink, None
                 closing.close()
                 _replace(unfinished, path)
+            placed = True
         finally:
             if sink is not None:
                 sink.abort()
-            _remove(unfinished)
+            if not placed:  # else what has its name by now is another process's
+                _remove(unfinished)
 
 
 @contextmanager
