@@ -12,7 +12,7 @@ from segkit.contract import whole_number
 from segkit.data.fitting import fit_image, fit_rows, height_and_width
 from segkit.data.scaling import to_unit
 from segkit.inference import Tiling, blended, compiled, decide
-from segkit.inference.tiling import Read
+from segkit.inference.tiling import STRIDE, Read
 from segkit.inference.tiling import Run as Function
 from segkit.inference.views import averaged
 from segkit.labels import LabelSpace
@@ -55,7 +55,9 @@ class Predictor:
         self.runs, self.decisions = tuple(found), decisions
         self.labels: LabelSpace = found[0].labels
         self._members, self._whole = tuple(members), WHOLE if tile is None else tile
-        self._tiling = Tiling(512 if tile is None else tile, overlap, batch_size)
+        depths = ((run.config.get("model") or {}).get("depth") or 0 for run in found)
+        stride = max(STRIDE, *(2**depth for depth in depths))
+        self._tiling = Tiling(512 if tile is None else tile, overlap, batch_size, stride)
 
     @property
     def resizes(self) -> bool:
@@ -166,8 +168,8 @@ class Predictor:
     def _tiling_of(self, shape: tuple[int, int]) -> Tiling:
         if max(shape) > self._whole:
             return self._tiling
-        edge = -(-max(shape) // 32) * 32
-        return Tiling(max(32, edge), self._tiling.overlap, self._tiling.batch_size)
+        edge = -(-max(shape) // STRIDE) * STRIDE
+        return Tiling(edge, 0, self._tiling.batch_size)
 
     def _check(self, image: np.ndarray) -> None:
         channels = self.runs[0].channels

@@ -609,3 +609,14 @@ def test_the_level_of_intervals_is_not_rounded(sweep, caplog):
         made = run(compose("compare", [*keys, "level=0.995"]))
     assert "99.5 % interval" in caplog.text
     assert max(group.score.n for group in made.groups) > 1
+
+
+def test_scores_that_only_evaluate_knows_are_found_on_val_too(tmp_path):
+    for number in (1, 2):
+        run = write_run(tmp_path / f"run{number}", seed=number)
+        blocks = json.loads((run / "metrics.json").read_text())
+        blocks["val"]["calibration"] = {"ece": number / 100}
+        (run / "evaluation" / "val").mkdir(parents=True)
+        (run / "evaluation" / "val" / "metrics.json").write_text(json.dumps(blocks))
+    assert sorted(compare([tmp_path], score="ece").values) == [0.01, 0.02]
+    assert compare([tmp_path]).values != [0.01, 0.02]

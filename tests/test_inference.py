@@ -41,10 +41,10 @@ def test_a_class_wins_against_the_background_from_its_threshold_on():
 @pytest.mark.parametrize("edge", [1, 33, 64, 65, 100, 127, 128, 129, 500])
 @pytest.mark.parametrize("overlap", [0, 0.25, 0.5, 0.75])
 def test_spans_cover_an_axis_with_weights_that_sum_to_1(edge, overlap):
-    tiling = Tiling(64, overlap)
+    tiling = Tiling(128, overlap)
     total = np.zeros(edge)
     for span in spans(edge, tiling):
-        assert span.start % 32 == 0 and len(span.weights) == span.length <= 64
+        assert span.start % 32 == 0 and len(span.weights) == span.length <= 128
         assert (span.weights >= 0).all()
         total[span.start : span.start + span.length] += span.weights
     np.testing.assert_allclose(total, 1, atol=1e-6)
@@ -62,6 +62,17 @@ def test_the_edge_of_a_tile_counts_for_nothing_where_another_one_has_the_pixel()
 def test_tiles_off_the_grid_are_refused(tile):
     with pytest.raises(ValueError, match="tile must be a multiple of 32 pixels.*Received"):
         Tiling(tile)
+
+
+def test_tiles_closer_than_the_grid_are_refused():
+    with pytest.raises(ValueError, match="Tiles of 64 pixels with an overlap of 0.75 lie closer"):
+        Tiling(64, 0.75)
+
+
+def test_a_deeper_model_has_a_wider_grid():
+    assert {span.start % 64 for span in spans(500, Tiling(128, 0.25, stride=64))} == {0}
+    with pytest.raises(ValueError, match="tile must be a multiple of 64 pixels"):
+        Tiling(96, stride=64)
 
 
 @pytest.mark.parametrize("overlap", [-0.1, 0.8, "a", float("nan")])

@@ -137,6 +137,8 @@ def test_large_images_go_through_in_strips(folder, model, images, tmp_path, monk
 def test_one_input_may_name_its_mask(folder, images, tmp_path):
     assert predict(folder, images / "a.png", tmp_path / "mask.png").written == 1
     assert opened(tmp_path / "mask.png")[1].shape[:2] == (32, 40)
+    with pytest.raises(FileExistsError, match="mask.png is there already.*overwrite=true"):
+        predict(folder, images / "b.png", tmp_path / "mask.png")
     with pytest.raises(ValueError, match="mask.png names one file, and there are 3 inputs"):
         predict(folder, images, tmp_path / "mask.png", overwrite=True)
 

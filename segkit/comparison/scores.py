@@ -23,13 +23,19 @@ def place(score: str, split: str) -> tuple[str, str]:
 def blocks(runs: Sequence[Run], split: str, score: str) -> list[Mapping[str, Any] | None]:
     """The block of metrics.json that the score comes from, one a run; None for runs without one.
 
-    What `segkit evaluate` wrote below a run counts where training has not scored the split.
+    What `segkit evaluate` wrote below a run counts where training has not scored the split, or
+    not by this score.
 
     Raises:
         ValueError: if no run has the split, naming those there are.
     """
-    _, key = place(score, split)
-    found = [run.metrics.get(key) or _evaluated(run, split).get(key) for run in runs]
+    name, key = place(score, split)
+    found = []
+    for run in runs:
+        block = run.metrics.get(key)
+        if not block or name not in dict(_named(block)):
+            block = _evaluated(run, split).get(key) or block
+        found.append(block)
     if not any(found):
         there = sorted({name for run in runs for name in run.metrics})
         if score == TRUTH and any(split in run.metrics for run in runs):

@@ -10,9 +10,7 @@ import numpy as np
 
 from segkit.contract import is_number
 
-# Pooling sees the same grid in every tile only if tiles lie at multiples of the model's stride;
-# 32 is the stride of the deepest encoders.
-STRIDE = 32
+STRIDE = 32  # of the deepest encoders
 
 Read = Callable[[slice, slice], np.ndarray]
 Run = Callable[[np.ndarray], np.ndarray]
@@ -22,25 +20,33 @@ Run = Callable[[np.ndarray], np.ndarray]
 class Tiling:
     """How an image is cut.
 
-    tile: edge of a square tile in pixels, a multiple of 32.
+    tile: edge of a square tile in pixels, a multiple of `stride`.
     overlap: the part of the edge that neighbours share at least, in [0, 0.75].
     batch_size: tiles that are predicted at once.
+    stride: tiles lie at multiples of it: only there do the poolings of a model that makes its
+        images so many times smaller see the same grid in every tile.
     """
 
     tile: int = 512
     overlap: float = 0.25
     batch_size: int = 4
+    stride: int = STRIDE
 
     def __post_init__(self):
-        if not isinstance(self.tile, int) or self.tile < STRIDE or self.tile % STRIDE:
+        if not isinstance(self.tile, int) or self.tile < self.stride or self.tile % self.stride:
             raise ValueError(
-                f"tile must be a multiple of {STRIDE} pixels, so that poolings see one grid. "
+                f"tile must be a multiple of {self.stride} pixels, so that poolings see one grid. "
                 f"Received: {self.tile!r}."
             )
         if not is_number(self.overlap) or not 0 <= self.overlap <= 0.75:
             raise ValueError(
                 f"overlap must be a number from 0 to 0.75, a part of the tile. Received: "
                 f"{self.overlap!r}."
+            )
+        if self.tile * (1 - self.overlap) < self.stride:
+            raise ValueError(
+                f"Tiles of {self.tile} pixels with an overlap of {self.overlap} lie closer than "
+                f"the {self.stride} pixels of the grid. Set a larger tile, or a smaller overlap."
             )
 
 
@@ -60,11 +66,11 @@ def spans(edge: int, tiling: Tiling) -> list[Span]:
     (1 - cos) / 2 over the next o/2, and is 1 from there on. The last tile ends with the image and
     may be a little shorter: the model pads it as it pads the whole image.
     """
-    tile = tiling.tile
+    tile, stride = tiling.tile, tiling.stride
     if edge <= tile:
         return [Span(0, edge, np.ones(edge, "float32"))]
-    step = max(STRIDE, int(tile * (1 - tiling.overlap)) // STRIDE * STRIDE)
-    last = -(-(edge - tile) // STRIDE) * STRIDE
+    step = int(tile * (1 - tiling.overlap)) // stride * stride
+    last = -(-(edge - tile) // stride) * stride
     starts = [*range(0, last, step), last]
     shared = tile - step
     at = np.arange(tile) + 0.5

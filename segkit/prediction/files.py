@@ -88,7 +88,7 @@ def predict(
         raise FileNotFoundError(f"There is nothing to predict but what lies in {folder} itself.")
     paths = [run] if isinstance(run, (str, os.PathLike)) else list(run)
     if folder.suffix in rasters.ID_SUFFIXES and not folder.is_dir():
-        jobs = _one_file(todo, folder, outputs)
+        jobs = _one_file(todo, folder, outputs, overwrite)
         return _predict(paths, jobs, None, overwrite, options)
     jobs = [Job(entry, outputs.paths(folder, entry.name)) for entry in todo]
     sources.make_folder(folder)
@@ -126,11 +126,13 @@ def _predict(
     return summary
 
 
-def _one_file(todo: list[Input], path: Path, outputs: Outputs) -> list[Job]:
+def _one_file(todo: list[Input], path: Path, outputs: Outputs, overwrite: bool) -> list[Job]:
     if len(todo) > 1:
         raise ValueError(
             f"output={path} names one file, and there are {len(todo)} inputs. Name a folder."
         )
+    if path.exists() and not overwrite:  # nobody knows of which image and model it is
+        raise FileExistsError(f"{path} is there already. Name another, or overwrite=true.")
     beside = {
         what: path.with_name(f"{path.stem}_{what}.{kind}")
         for what, kind in asdict(outputs).items()
