@@ -24,7 +24,8 @@ def explain(error: BaseException) -> str:
         return _unread(error.override)
     if isinstance(error, OSError) and error.strerror and error.filename:
         return f"{error.filename}: {error.strerror}. Name another place, or mend this one."
-    if isinstance(error, OSError) and error.errno == errno.ENOSPC:  # which names no file
+    unnamed = isinstance(error, OSError) and error.errno == errno.ENOSPC and error.strerror
+    if unnamed:  # of a full disk, and says not where
         return f"{error.strerror}. Free some space, or name another place."
     cause: BaseException | None = error
     while cause is not None and not isinstance(cause, (ConfigAttributeError, ConfigKeyError)):

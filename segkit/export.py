@@ -173,12 +173,6 @@ def _subject(
     tolerance: float,
 ) -> Subject:
     model = models.fold(models.recast(runs.load_model(run), "float32"))
-    shape, classes = model.input_shape, len(run.labels.names)
-    if (len(shape), model.output_shape[-1], shape[-1]) != (4, classes, run.channels):
-        raise ValueError(
-            f"{run.model_path} must map images of {run.channels} channels to {classes} classes, as "
-            f"the run says. Received: {shape} to {model.output_shape}. Take another run."
-        )
     temperature = decisions.temperature if decisions else 1.0
 
     def probabilities(batch: np.ndarray) -> np.ndarray:

@@ -31,7 +31,7 @@ FILES = (
     "set/truth/x.png",
     "masks/y.png",
 )
-NAMES = ["a", "b", "deep/d", "deep/er/c", "masks/y", "set/images/x"]
+NAMES = ["a", "b", "deep/d", "deep/er/c", "masks/y", "set/x"]
 
 
 def fill(root, names=FILES):
@@ -90,7 +90,7 @@ def test_globs(root):
     assert names(f"{root}/**/*.[jn]p*") == ["deep/d", "deep/er/c"]
     assert names(f"{root}/deep/*/c.jp?") == ["er/c"]
     assert names(f"{root}/deep/*") == ["d", "er/c"]  # notes.txt is no image; folders are searched
-    everything = [*NAMES[:-1], "set/images/x", "set/masks/x", "set/truth/x"]
+    everything = [*NAMES[:-1], "set/masks/x", "set/truth/x", "set/x"]
     assert names(root / "**") == everything  # also the masks: it was asked for in so many words
     assert names(f"{root}/set/m*/*.png") == ["masks/x"]
 
@@ -121,7 +121,7 @@ def test_links(root):
     os.symlink(root, root / "deep/up")  # in a circle
     os.symlink(root / "b.png", root / "deep/link.png")
     found = names(root / "deep")
-    assert found == ["d", "er/c", "link", "up/a", "up/b", "up/masks/y", "up/set/images/x"]
+    assert found == ["d", "er/c", "link", "up/a", "up/b", "up/masks/y", "up/set/x"]
 
 
 def test_composed_names(tmp_path):

@@ -118,7 +118,7 @@ def test_damaged_files_are_told_and_the_others_go_on(folder, images, tmp_path, c
 
 
 def test_large_images_go_through_in_strips(folder, model, images, tmp_path, monkeypatch):
-    monkeypatch.setattr("segkit.predictor.WHOLE", 64)
+    monkeypatch.setattr("segkit.predictor.predicting.WHOLE", 64)
     image = RNG.integers(0, 256, (150, 170, 3), "uint8")
     tifffile.imwrite(tmp_path / "large.tif", image, tile=(32, 32), photometric="rgb")
     out = tmp_path / "out"
@@ -137,6 +137,10 @@ def test_large_images_go_through_in_strips(folder, model, images, tmp_path, monk
 def test_one_input_may_name_its_mask(folder, images, tmp_path):
     assert predict(folder, images / "a.png", tmp_path / "mask.png").written == 1
     assert opened(tmp_path / "mask.png")[1].shape[:2] == (32, 40)
+    with pytest.raises(ValueError, match="a.png is the image itself"):
+        predict(folder, images / "a.png", images / "a.png", overwrite=True)
+    with pytest.raises(ValueError, match="Masks are .png, .*Received: output=.*x.jpg"):
+        predict(folder, images / "a.png", tmp_path / "x.jpg")
     with pytest.raises(FileExistsError, match="mask.png is there already.*overwrite=true"):
         predict(folder, images / "b.png", tmp_path / "mask.png")
     with pytest.raises(ValueError, match="mask.png names one file, and there are 3 inputs"):
@@ -270,3 +274,14 @@ def test_small_images_keep_their_place_on_earth_too(folder, tmp_path):
     predict(folder, tmp_path / "a.tif", tmp_path / "out", Outputs("tif"))
     with tifffile.TiffFile(tmp_path / "out" / "masks" / "a.tif") as tiff:
         assert tiff.pages[0].tags[33550].value == (1.0, 1.0, 0.0)
+
+
+def test_the_images_of_a_data_set_are_named_like_its_masks(folder, images, tmp_path):
+    (images / "images").mkdir()
+    (images / "masks").mkdir()
+    for name in ("a.png", "b.png"):
+        (images / name).rename(images / "images" / name)
+        (images / "masks" / name).write_bytes((images / "images" / name).read_bytes())
+    predict(folder, images, tmp_path / "out")
+    found = {path.relative_to(tmp_path / "out") for path in (tmp_path / "out").rglob("*.png")}
+    assert {str(path) for path in found} == {"masks/a.png", "masks/b.png", "masks/more/c.png"}

@@ -1,7 +1,10 @@
 """Runs as functions from images to probabilities and decisions."""
 
+import shutil
+
 import numpy as np
 import pytest
+from PIL import Image
 from small_runs import NAMES, write_run
 
 import segkit
@@ -81,11 +84,11 @@ def test_strips_of_a_resized_image_fit_together(tmp_path, monkeypatch):
     run = write_run(tmp_path / "run", {"size": [32, 32], "fit": "resize"})
     image = RNG.integers(0, 256, (100, 90, 3), "uint8")
     whole = segkit.load(run).probabilities(image)
-    monkeypatch.setattr("segkit.predictor._STRIP", 90 * 7)
+    monkeypatch.setattr("segkit.predictor.predicting._STRIP", 90 * 7)
     parts = list(segkit.load(run).stream(lambda r, c: image[r, c], (100, 90)))
     assert len(parts) == 15
     np.testing.assert_allclose(np.concatenate([p for _, p in parts]), whole, atol=1e-5)
-    monkeypatch.setattr("segkit.predictor.LARGEST_RESIZED", 8999)
+    monkeypatch.setattr("segkit.predictor.predicting.LARGEST_RESIZED", 8999)
     with pytest.raises(ValueError, match="resized, here to 32x32.*100x90, too large.*size=null"):
         list(segkit.load(run).stream(lambda r, c: image[r, c], (100, 90)))
 
@@ -141,15 +144,40 @@ def test_values_of_files_become_0_to_1(tmp_path):
     np.testing.assert_allclose(model.probabilities(image.astype("int32")), expected, atol=1e-6)
 
 
-@pytest.mark.parametrize("shape", [(8, 8, 4), (8, 8), (0, 8, 3), (8,), (1, 8, 8, 3)])
+@pytest.mark.parametrize("shape", [(8, 8, 4), (0, 8, 3), (8,), (1, 8, 8, 3), (3, 8, 8)])
 def test_other_shapes_are_refused(folder, shape):
-    with pytest.raises(ValueError, match=r"The model sees images \(H, W, 3\). Received: \("):
+    with pytest.raises(
+        ValueError, match=r"The model sees images \(H, W, 3\), one at a time. Received: \("
+    ):
         segkit.load(folder).probabilities(np.zeros(shape, "uint8"))
 
 
 def test_floats_beyond_the_range_are_refused(folder):
     with pytest.raises(ValueError, match=r"The image must hold values in \[0, 1\]"):
         segkit.load(folder).probabilities(np.full((8, 8, 3), 77.0))
+
+
+def test_grey_is_repeated_and_files_are_read_as_on_the_command_line(folder, tmp_path):
+    grey, path = RNG.integers(0, 256, (20, 24), "uint8"), tmp_path / "grey.png"
+    Image.fromarray(grey).save(path)
+    model = segkit.load(folder)
+    expected = model.probabilities(np.stack([grey] * 3, -1))
+    np.testing.assert_array_equal(model.probabilities(grey), expected)
+    np.testing.assert_array_equal(model.probabilities(path), expected)
+    np.testing.assert_array_equal(model.predict(str(path)), model.predict(grey))
+    assert repr(model) == f"<Predictor of {folder}: background, cell, nucleus>"
+
+
+def test_what_is_no_number_is_refused(folder):
+    with pytest.raises(ValueError, match="The image .*NaN|not a number|no number"):
+        segkit.load(folder).probabilities(np.full((8, 8, 3), np.nan))
+
+
+def test_a_model_for_other_classes_is_refused(folder, tmp_path):
+    run = write_run(tmp_path / "run", names=["background", "cell"])
+    shutil.copy(folder / "model.keras", run / "model.keras")
+    with pytest.raises(ValueError, match="must map images of 3 channels to 2 classes, as the run"):
+        segkit.load(run)
 
 
 def test_one_pixel_is_an_image(folder):
@@ -190,3 +218,13 @@ def test_a_member_that_takes_images_as_they_are_takes_large_ones_in_tiles(tmp_pa
     assert max(max(shape[1:3]) for shape in seen) <= 64
     alone = [segkit.load(run, tile=64).probabilities(image) for run in (plain, resized)]
     np.testing.assert_allclose(found, np.mean(alone, axis=0), atol=1e-5)
+
+
+def test_values_may_be_scaled_otherwise_than_in_training(tmp_path):
+    run = write_run(tmp_path / "run", {"value_range": [0, 1]})
+    image = RNG.integers(0, 4096, (20, 24, 3), "uint16")
+    found = segkit.load(run, value_range=[0, 4095]).probabilities(image)
+    expected = segkit.load(run, value_range=None).probabilities((image / 4095).astype("float32"))
+    np.testing.assert_allclose(found, expected, atol=1e-5)
+    with pytest.raises(ValueError, match="value_range must be a pair"):
+        segkit.load(run, value_range=[1]).probabilities(image)

@@ -142,8 +142,11 @@ def _inside(folder: Place, prefix: str, above: tuple[str, ...]) -> Iterator[tupl
         if _is_image(entry.path, entry.is_folder):
             yield entry.path, name
         elif entry.is_folder and not (entry.name in _ANNOTATIONS and "images" in folders):
+            # Of a data set its images: under the names that its masks have, too.
+            pair = entry.name == "images" and not folders.isdisjoint(_ANNOTATIONS)
             if _true(entry.path) not in above:  # a link may lead back up
-                yield from _inside(entry.path, f"{name}/", (*above, _true(entry.path)))
+                below = prefix if pair else f"{name}/"
+                yield from _inside(entry.path, below, (*above, _true(entry.path)))
 
 
 def _true(folder: Place) -> str:

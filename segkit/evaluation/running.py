@@ -230,6 +230,7 @@ def _write(folder: Path, found: Evaluation, blocks: dict[str, Any], split: str) 
     """Writes files and page; returns the path of the page."""
     columns = {"name": found.names, "group": found.groups, "source": found.origins}
     images = folder / files.IMAGES
+    (folder / evaluation_page.PAGE).unlink(missing_ok=True)  # it would be about other scores
     files.write_json(folder / files.METRICS, blocks)
     files.write_images(images, found.known, found.truth, columns, found.labels)
     confusion = found.known.counts.confusion

@@ -9,9 +9,11 @@ import os
 import shutil
 import sys
 import tempfile
+import time
 from pathlib import Path
 from typing import Iterator, Sequence
 
+_LONG = 24 * 3600  # seconds: no export takes a day
 _FULL = 2**20  # bytes; with fewer left, a disk is full
 
 
@@ -24,6 +26,9 @@ def stage(folder: Path) -> Iterator[Path]:
     """
     try:
         folder.mkdir(parents=True, exist_ok=True)
+        for left in folder.glob(".export-*"):  # of a process that was killed
+            if time.time() - left.stat().st_mtime > _LONG:
+                shutil.rmtree(left, ignore_errors=True)
         hidden = tempfile.mkdtemp(prefix=".export-", dir=folder)
     except OSError as error:
         said = error.strerror or error

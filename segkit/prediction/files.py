@@ -41,7 +41,7 @@ def run(config: DictConfig) -> Summary:
     """
     given = OmegaConf.to_container(config, resolve=True, throw_on_missing=True)
     paths = given.pop("run")
-    keys = ("tta", "tile", "overlap", "batch_size", "precision", "size", "decisions")
+    keys = ("tta", "tile", "overlap", "batch_size", "precision", "size", "value_range", "decisions")
     made = Outputs(*(given[key] for key in ("masks", "probabilities", "overlays")))
     options = {key: given[key] for key in keys}
     found = predict(
@@ -87,6 +87,8 @@ def predict(
     if not todo:
         raise FileNotFoundError(f"There is nothing to predict but what lies in {folder} itself.")
     paths = [run] if isinstance(run, (str, os.PathLike)) else list(run)
+    if folder.suffix in rasters.OVERLAY_SUFFIXES and folder.suffix not in rasters.ID_SUFFIXES:
+        raise ValueError(f"Masks are {', '.join(rasters.ID_SUFFIXES)}. Received: output={folder}.")
     if folder.suffix in rasters.ID_SUFFIXES and not folder.is_dir():
         jobs = _one_file(todo, folder, outputs, overwrite)
         return _predict(paths, jobs, None, overwrite, options)
@@ -122,6 +124,11 @@ def _predict(
     if left:
         with bar() as shown:
             model = model or predictor.load(paths, **options)
+            if model.resizes:
+                log.info(
+                    "images are seen at %s, as in training; size=null takes them as they are",
+                    model.sizes(),
+                )
             Work(model, summary, shown, folder).through(left)
     return summary
 
@@ -131,14 +138,21 @@ def _one_file(todo: list[Input], path: Path, outputs: Outputs, overwrite: bool) 
         raise ValueError(
             f"output={path} names one file, and there are {len(todo)} inputs. Name a folder."
         )
-    if path.exists() and not overwrite:  # nobody knows of which image and model it is
-        raise FileExistsError(f"{path} is there already. Name another, or overwrite=true.")
     beside = {
         what: path.with_name(f"{path.stem}_{what}.{kind}")
         for what, kind in asdict(outputs).items()
         if kind and what != "masks"
     }
+    outputs_of = [path, *beside.values()]
+    if any(_is_input(todo[0], one) for one in outputs_of):
+        raise ValueError(f"{todo[0].path} is the image itself. Name another output.")
+    if path.exists() and not overwrite:  # nobody knows of which image and model it is
+        raise FileExistsError(f"{path} is there already. Name another, or overwrite=true.")
     return [Job(todo[0], {"masks": path, **beside})]
+
+
+def _is_input(entry: Input, path: Path) -> bool:
+    return isinstance(entry.path, Path) and path.exists() and entry.path.samefile(path)
 
 
 def _inside(entry: Input, folder: Path) -> bool:

@@ -13,11 +13,11 @@ import numpy as np
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from segkit import parallel, predictor
+from segkit import parallel
 from segkit.data import rasters
 from segkit.prediction import origins
 from segkit.prediction.outputs import Job, Summary
-from segkit.predictor import Predictor
+from segkit.predictor import Predictor, predicting
 from segkit.tables import cell
 
 FAILED = "failed.csv"
@@ -67,7 +67,7 @@ class Work:
         """The image of a job, None for one that is better read in parts; and what it came from."""
         try:
             with self._opened(job) as raster:
-                if max(raster.shape) > predictor.WHOLE:
+                if max(raster.shape) > predicting.WHOLE:
                     return job, None, None, None
                 rows, columns = (slice(0, edge) for edge in raster.shape)
                 return job, raster.read(rows, columns), raster, None
@@ -129,6 +129,7 @@ class Work:
         if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
             raise error  # so will it be for all that follow
         words = " ".join(str(error).split()) or type(error).__name__
+        words = words.replace("data.value_range", "value_range")  # as it is called here
         self.summary.failed[str(job.input.path)] = words
         if self.folder is not None:
             path = self.folder / FAILED

@@ -7,25 +7,29 @@ from typing import Iterable, Iterator, NamedTuple, Sequence
 
 import numpy as np
 
-from segkit import environment, models, runs
-from segkit.contract import whole_number
-from segkit.data.fitting import fit_image, fit_rows, height_and_width
+from segkit.data.fitting import fit_image, fit_rows
+from segkit.data.places import place
+from segkit.data.readers.bands import require_finite
+from segkit.data.readers.images import read_image
 from segkit.data.scaling import to_unit
-from segkit.inference import Tiling, blended, compiled, decide
+from segkit.inference import Tiling, blended, decide
 from segkit.inference.tiling import STRIDE, Read
 from segkit.inference.tiling import Run as Function
 from segkit.inference.views import averaged
 from segkit.labels import LabelSpace
-from segkit.runs import EVEN, Decisions, Run
+from segkit.runs import Decisions, Run
 
-PRECISIONS = ("auto", "float32", "bfloat16")
 WHOLE = 1024  # pixels: an image with no longer edge is predicted in one piece
 LARGEST_RESIZED = 2**28  # pixels of an image that must be in memory, to be made smaller
 _STRIP = 2**22  # pixels of probabilities that are brought back to size at once
 
 
-class _Member(NamedTuple):
-    """size: what its images are resized to; None: as they are."""
+class Member(NamedTuple):
+    """One of the runs that predict together.
+
+    function: images (B, H, W, K) -> probabilities (B, H, W, C).
+    size: what its images are resized to; None: as they are.
+    """
 
     function: Function
     size: tuple[int, int] | None
@@ -43,10 +47,14 @@ class Predictor:
             class is chosen where it is the most probable one.
     """
 
+    def __repr__(self) -> str:
+        folders = ", ".join(str(run.folder) for run in self.runs)
+        return f"<Predictor of {folders}: {', '.join(self.labels.names)}>"
+
     def __init__(
         self,
         found: Sequence[Run],
-        members: Sequence[_Member],
+        members: Sequence[Member],
         tile: int | None,
         overlap: float,
         batch_size: int,
@@ -64,7 +72,7 @@ class Predictor:
         """Whether images are brought to the size of the training, as a whole."""
         return any(member.size is not None for member in self._members)
 
-    def predict(self, image: np.ndarray) -> np.ndarray:
+    def predict(self, image: np.ndarray | str | os.PathLike) -> np.ndarray:
         """The class of each pixel: ids (H, W), uint8, or uint16 with more than 256 classes.
 
         Args:
@@ -76,13 +84,13 @@ class Predictor:
         """The ids that probabilities (..., C) are turned into; see `segkit.inference.decide`."""
         return decide(probabilities, self.decisions and self.decisions.thresholds)
 
-    def probabilities(self, image: np.ndarray) -> np.ndarray:
+    def probabilities(self, image: np.ndarray | str | os.PathLike) -> np.ndarray:
         """The probability of each class at each pixel.
 
         Args:
-            image: (H, W, K), or (H, W) for one channel, with the values its file holds: what
+            image: (H, W, K), or (H, W) of grey, with the values its file holds: what
                 data.value_range of the run says becomes 0 and 1; without one, bytes and uint16
-                as their type says, and floats lie in [0, 1].
+                as their type says, and floats lie in [0, 1]. Or the path or URL of a file.
 
         Returns:
             float32 (H, W, C); they sum to 1 over the classes.
@@ -90,12 +98,18 @@ class Predictor:
         Raises:
             ValueError: if it is no such image.
         """
+        channels, name = self.runs[0].channels, "The image"
+        if isinstance(image, (str, os.PathLike)):
+            name = str(image)
+            image = read_image(place(image), channels)
         image = np.asarray(image)
-        image = image[..., None] if image.ndim == 2 else image
+        if image.ndim == 2:
+            image = np.repeat(image[..., None], 3 if channels == 3 else 1, axis=-1)
         if image.dtype not in (np.uint8, np.uint16):
             image = image.astype("float32")
         self._check(image)
-        return next(self.each([to_unit(image, self.runs[0].value_range, "The image")]))
+        require_finite(image, name)
+        return next(self.each([to_unit(image, self.runs[0].value_range, name)]))
 
     def each(self, images: Iterable[np.ndarray]) -> Iterator[np.ndarray]:
         """Probabilities of one image after the other, those of one size some at a time.
@@ -134,7 +148,7 @@ class Predictor:
             return
         if shape[0] * shape[1] > LARGEST_RESIZED:
             raise ValueError(
-                f"In training every image was resized, here to {self._sizes()}, and so is each one "
+                f"In training every image was resized, here to {self.sizes()}, and so is each one "
                 f"now. Received: an image of {shape[0]}x{shape[1]}, too large to be resized in "
                 "memory. size=null predicts it at full resolution, in tiles; is that the scale "
                 "the model learnt?"
@@ -157,7 +171,7 @@ class Predictor:
             return
         yield from averaged([member.function for member in self._members])(np.stack(batch))
 
-    def _small(self, member: _Member, image: np.ndarray) -> np.ndarray:
+    def _small(self, member: Member, image: np.ndarray) -> np.ndarray:
         """Probabilities of an image at the size a member wants."""
         if member.size is not None:
             return member.function(fit_image(image, member.size, "resize")[None])[0]
@@ -175,75 +189,11 @@ class Predictor:
         channels = self.runs[0].channels
         if image.ndim != 3 or image.shape[-1] != channels or 0 in image.shape:
             raise ValueError(
-                f"The model sees images (H, W, {channels}). Received: {image.shape}. Bring it to "
-                f"{channels} channels first."
+                f"The model sees images (H, W, {channels}), one at a time. Received: "
+                f"{image.shape}. Bring it to {channels} channels, which come last."
             )
 
-    def _sizes(self) -> str:
+    def sizes(self) -> str:
+        """What images are resized to, in words; "" if they are not."""
         sizes = {member.size for member in self._members if member.size}
         return " and ".join(f"{height}x{width}" for height, width in sorted(sizes))
-
-
-def load(
-    run: str | os.PathLike | Sequence[str | os.PathLike],
-    *,
-    tta: str = "none",
-    tile: int | None = None,
-    overlap: float = 0.25,
-    batch_size: int = 4,
-    precision: str = "auto",
-    size: str | int | Sequence[int] | None = "auto",
-    decisions: bool = True,
-) -> Predictor:
-    """The model of a run folder, ready to predict; of several, their mean probability.
-
-    Batch normalisations are folded. Temperature and thresholds of `segkit calibrate` are used
-    where a run has them: each run its own temperature, all together the mean thresholds.
-
-    Args:
-        run: a run folder, or several with the same classes and channels.
-        tta: test-time augmentation: none; flips: 4 views of each image; rotations: 8.
-        tile: edge in pixels of the tiles, a multiple of 32, that a large image is cut into; one
-            without a longer edge is predicted whole. None: 512, and whole up to 1024.
-        overlap: the part of a tile that it shares with its neighbour at least, in [0, 0.75].
-        batch_size: images or tiles at once.
-        precision: auto (bfloat16 where the device has it in hardware), float32 or bfloat16.
-        size: what images are brought to before: auto: what the run did in training; None: they
-            stay as they are; or pixels, or (height, width).
-        decisions: False: neither temperatures nor thresholds.
-
-    Raises:
-        FileNotFoundError, ValueError: naming what is wrong with a run or an argument.
-    """
-    paths = [run] if isinstance(run, (str, os.PathLike)) else list(run)
-    if not paths:
-        raise ValueError("A predictor needs a run. Received: none.")
-    whole_number("batch_size", batch_size, 1)
-    found = [runs.read(path, decisions) for path in paths]
-    runs.require_alike(found)
-    if precision not in PRECISIONS:
-        raise ValueError(f"precision must be {' or '.join(PRECISIONS)}. Received: {precision!r}.")
-    if precision == "auto":
-        precision = "bfloat16" if environment.fast_bfloat16() else "float32"
-    members = []
-    for one in found:
-        network = models.fold(models.recast(runs.load_model(one), precision))
-        temperature = one.decisions.temperature if one.decisions else 1.0
-        members.append(_Member(compiled(network, tta, temperature), _size(one, size)))
-    return Predictor(found, members, tile, overlap, batch_size, _thresholds(found))
-
-
-def _size(run: Run, size: str | int | Sequence[int] | None) -> tuple[int, int] | None:
-    if size == "auto":
-        return run.size if run.fit == "resize" else None
-    return height_and_width(size if size is None or isinstance(size, int) else list(size))
-
-
-def _thresholds(found: Sequence[Run]) -> Decisions | None:
-    given = [run.decisions for run in found if run.decisions]
-    if not given:
-        return None
-    even = (EVEN,) * len(found[0].labels.names)
-    table = [run.decisions.thresholds if run.decisions else even for run in found]
-    temperature = given[0].temperature if len(found) == 1 else 1.0
-    return Decisions(temperature, tuple(map(float, np.mean(table, axis=0))), given[0].score)
