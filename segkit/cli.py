@@ -46,6 +46,8 @@ examples:
   segkit check data=folder data.root=PATH            are your own images and masks in order?
   segkit train data=folder data.root=PATH            train on them
   segkit train loss=cross_entropy trainer.epochs=5   change a choice or a number
+  segkit evaluate run=runs/DATE                      how good is it, and where does it err?
+  segkit predict run=runs/DATE input=PATH            segment other images
   segkit train -m loss=cross_entropy,marginal_cross_entropy seed=0,1,2   a sweep
 
 segkit VERB --help shows the choices there are and the keys of those that are made;

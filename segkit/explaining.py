@@ -9,6 +9,7 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any, Mapping
 
+from omegaconf import OmegaConf
 from omegaconf.errors import ConfigAttributeError, ConfigKeyError, MissingMandatoryValue
 
 
@@ -50,18 +51,21 @@ def _unknown_key(key: str, full_key: str, parent: Mapping[str, Any]) -> str:
     keys = sorted(map(str, parent.keys()))
     group, dot, _ = full_key.rpartition(".")
     # By its keys: a value that is still missing counts as not there.
-    groups = {k: parent[k] for k in keys if not dot and isinstance(parent[k], Mapping)}
+    there = [] if dot else [k for k in keys if not OmegaConf.is_missing(parent, k)]
+    groups = {k: parent[k] for k in there if isinstance(parent[k], Mapping)}
     inside = [name for name, node in groups.items() if key in list(node.keys())]
     others = [choice for choice in _choices(group) if key in _keys(group, choice)]
     near = difflib.get_close_matches(key, keys, n=1)
-    if inside:
+    if not dot and _choices(key):
+        hint = f" Choose one first: {key}={', '.join(_choices(key))}."
+    elif inside:
         hint = f" Did you mean {inside[0]}.{key}?"
     elif others:
         hint = f" It belongs to {' and '.join(f'{group}={choice}' for choice in others[:3])}."
     else:
         hint = f" Did you mean {near[0]!r}?" if near else ""
-    there = f"The keys there: {', '.join(keys)}." if keys else "There are none yet."
-    return f"there is no key {full_key!r}.{hint} {there} A new one takes a plus: +KEY=VALUE."
+    listed = f"The keys there: {', '.join(keys)}." if keys else "There are none yet."
+    return f"there is no key {full_key!r}.{hint} {listed} A new one takes a plus: +KEY=VALUE."
 
 
 def _unknown_choice(group: str, choice: str) -> str:

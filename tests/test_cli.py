@@ -261,3 +261,12 @@ def test_folders_to_compare_may_have_any_name(tmp_path, monkeypatch, name):
     main(["compare", str(folder), "level=0.9", "nowhere"])
     assert list(config.compose("compare", seen[0]).runs) == [str(folder), "nowhere"]
     assert seen[0][0] == "level=0.9"
+
+
+def test_a_group_that_was_not_chosen_is_offered(capsys, hydra_off):
+    assert main(["evaluate", "run=x", "data.root=y"]) == 1
+    assert "no key 'data'. Choose one first: data=article, folder" in capsys.readouterr().err
+    assert main(["evaluate", "data.root=y"]) == 1  # run is missing, too
+    assert "Choose one first: data=" in capsys.readouterr().err
+    assert main(["evaluate", "roots=y"]) == 1
+    assert "there is no key 'roots'" in capsys.readouterr().err
