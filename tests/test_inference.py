@@ -108,7 +108,7 @@ def network():
 
 @pytest.mark.parametrize("shape", [(160, 224), (161, 203)])
 def test_tiles_give_what_the_whole_image_gives(network, shape):
-    # Its pixels see 44 pixels far at most, and the margin of a tile is a quarter of 96.
+    # Its pixels see 44 pixels far at most, and the margin of a tile is 3/8 of 96.
     image = np.random.default_rng(0).random((*shape, 3)).astype("float32")
     run = compiled(network)
     whole = run(image[None])[0]

@@ -62,8 +62,8 @@ def spans(edge: int, tiling: Tiling) -> list[Span]:
     """The tiles along an axis of `edge` pixels; the weights at each pixel of it sum to 1.
 
     A pixel near the edge of a tile, where the tile lacks context, has weight 0 in it if another
-    tile holds the pixel: with an overlap of o pixels the weight is 0 over the first o/4, rises as
-    (1 - cos) / 2 over the next o/2, and is 1 from there on. The last tile ends with the image and
+    tile holds the pixel: with an overlap of o pixels the weight is 0 over the first 3 o/8, rises as
+    (1 - cos) / 2 over the next o/4, and is 1 from there on. The last tile ends with the image and
     may be a little shorter: the model pads it as it pads the whole image.
     """
     tile, stride = tiling.tile, tiling.stride
@@ -74,7 +74,7 @@ def spans(edge: int, tiling: Tiling) -> list[Span]:
     starts = [*range(0, last, step), last]
     shared = tile - step
     at = np.arange(tile) + 0.5
-    rise = _rise((at - shared / 4) / max(shared / 2, 1e-9)) if shared else np.ones(tile)
+    rise = _rise((at - 3 * shared / 8) / max(shared / 4, 1e-9)) if shared else np.ones(tile)
     raw = []
     for number, start in enumerate(starts):
         weights = np.where(number > 0, rise, 1.0) * np.where(start < last, rise[::-1], 1.0)
