@@ -7,12 +7,14 @@ STAMP := .venv/installed
 
 setup: $(STAMP)
 
+# The lock file names every package, so pip resolves nothing (--no-deps); older ones, asked for
+# coverage[toml], would take a newer coverage than the one that is locked, and refuse it for its hash.
 # A finished install leaves the stamp; a changed lock file or setup.cfg makes it stale.
 $(STAMP): requirements.lock setup.cfg pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info[:2] != (3, 11))' || \
 	  { echo "segkit needs Python 3.11. Name one: make PYTHON=/path/to/python3.11 $(MAKECMDGOALS)"; exit 1; }
 	test -x $(BIN)/python || $(PYTHON) -m venv .venv
-	$(BIN)/pip install --quiet --disable-pip-version-check -r requirements.lock
+	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps -r requirements.lock
 	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
 	@touch $@
 

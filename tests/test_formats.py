@@ -213,7 +213,8 @@ def test_every_script_is_python_and_short(name, channels, size, fit, value_range
     compile(text, "predict.py", "exec", dont_inherit=True)
     head, _, code = text.partition("from PIL import Image\n")
     lines = [line for line in code.splitlines() if line and not line.startswith("#")]
-    resized = fit == "resize"
-    assert len(lines) <= 10 + 4 * resized + 2 * (value_range is not None)
+    resized, usage, thresholds = fit == "resize", 2, 1
+    extra = usage + thresholds + (channels == 1) + 5 * resized
+    assert len(lines) <= 10 + extra
     assert max(map(len, text.splitlines())) <= 100 and "{" not in head
     assert ("def resize" in text) == resized
