@@ -2,7 +2,8 @@
 
 from segkit.metrics.bounds import Bounds, bounds
 from segkit.metrics.calibration import Reliability, count_reliability, fit_temperature, marginal_nll
-from segkit.metrics.counts import Counts, cell_counts, count, known_cells
+from segkit.metrics.cells import judged_cells, known_cells
+from segkit.metrics.counts import Counts, cell_counts, count
 from segkit.metrics.curves import ProbabilityCounts, count_probabilities
 from segkit.metrics.intervals import Intervals, bootstrap
 from segkit.metrics.surfaces import SurfaceScores, surface_scores
@@ -30,6 +31,7 @@ __all__ = [
     "count_reliability",
     "count_thresholds",
     "fit_temperature",
+    "judged_cells",
     "known_cells",
     "marginal_nll",
     "surface_scores",

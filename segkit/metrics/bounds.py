@@ -7,8 +7,9 @@ from typing import Any
 
 import numpy as np
 
-from segkit.contract import LABELLED, RULED_OUT, judged_pixels
-from segkit.metrics.counts import mean_or_none, number_or_none, one_hot, ratio, unsettled
+from segkit.contract import LABELLED, RULED_OUT, UNKNOWN, judged_pixels
+from segkit.metrics.cells import unsettled
+from segkit.metrics.counts import decided, mean_or_none, number_or_none, ratio
 
 
 @dataclass(frozen=True)
@@ -62,7 +63,7 @@ class Bounds:
     def mean_iou(self) -> tuple[float | None, float | None]:
         """Bounds of the mean IoU over the classes that have a score; None without any.
 
-        Outer bounds, which no completion need reach: classes exclude each other, so that a pixel
+        Outer bounds, which no completion need reach: where classes exclude each other, a pixel
         that is good for one class is bad for another. A class that may have no score counts only
         in the lower mean, which its 0 makes smaller.
         """
@@ -81,19 +82,22 @@ def bounds(target: np.ndarray, prediction: np.ndarray) -> Bounds:
     """Settled and open pixels of a batch.
 
     A score on known cells stands for the rest if the rest is like them; the bounds hold whatever
-    it is like. They are about classes that exclude each other, and contain the score of each
-    against the full truth, over the same images and their judged pixels.
+    it is like. They contain the score of each class against the full truth, over the same images
+    and their judged pixels. Of independent classes that nobody looked for in an image, pixels that
+    are ignored cannot be told from others, and are open like them.
 
     Args:
         target: int8 (B, H, W, C) of the three states.
-        prediction: the predicted ids, integers (B, H, W).
+        prediction: the predicted ids, integers (B, H, W); independent classes: planes, bool or
+            0 and 1, (B, H, W, C).
 
     Raises:
         ValueError: if the shapes do not fit, or the target is unsigned.
     """
-    predicted = one_hot(prediction, target, "metrics.bounds")
-    open_ = unsettled(target)
-    settled = judged_pixels(target)[..., None] & ~open_
+    predicted, exclusive = decided(prediction, target, "metrics.bounds")
+    open_ = unsettled(target, exclusive)
+    judged = judged_pixels(target)[..., None] if exclusive else target != UNKNOWN
+    settled = judged & ~open_
     labelled, ruled_out = target == LABELLED, target == RULED_OUT
     cells = (
         settled & labelled & predicted,

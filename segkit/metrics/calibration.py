@@ -9,7 +9,8 @@ import numpy as np
 from scipy.optimize import minimize_scalar
 
 from segkit.contract import LABELLED, judged_pixels, require_target
-from segkit.metrics.counts import known_cells, number_or_none
+from segkit.metrics.cells import known_cells
+from segkit.metrics.counts import number_or_none
 from segkit.metrics.curves import require_probabilities
 
 BINS = 15

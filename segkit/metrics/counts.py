@@ -1,10 +1,4 @@
-"""What a prediction got right and wrong, counted where the annotation can tell.
-
-A *cell* is one class in one image. It is known if the annotation settles the class at every
-judged pixel of the image. A cell that nobody looked at is left out whole, not only its unknown
-pixels: what is left of such an image are objects of other classes, where the class can be
-predicted wrongly but never rightly, and its score would sink for no fault of the model.
-"""
+"""What a prediction got right and wrong, counted where the annotation can tell."""
 
 from __future__ import annotations
 
@@ -13,7 +7,8 @@ from typing import Any, Sequence
 
 import numpy as np
 
-from segkit.contract import LABELLED, UNKNOWN, backend_of, judged_pixels, require_target
+from segkit.contract import LABELLED, UNKNOWN, backend_of, require_target
+from segkit.metrics.cells import judged_cells, known_cells
 
 
 @dataclass(frozen=True)
@@ -23,6 +18,8 @@ class Counts:
     true_positives, false_positives, false_negatives: pixels of known cells.
     images: images in which the cell is known.
     confusion: rows = label, columns = prediction, at pixels where the label is beyond doubt.
+        Independent classes: pixels labelled as the one and predicted as the other, known cells of
+        both; classes that overlap rightly stand off the diagonal, too.
     true_negatives: the other judged pixels of known cells.
     """
 
@@ -88,44 +85,23 @@ class Counts:
         }
 
 
-def known_cells(target: Any) -> Any:
-    """Which cells the annotation settles: target (B, H, W, C) -> bool (B, C). NumPy or tensors.
-
-    A pixel settles a class if the class is not UNKNOWN there and, being the label, has no
-    unknown rival: background that may hide an unannotated object settles neither of the two.
-    An image without a judged pixel knows nothing.
-    """
-    xp = backend_of(target)
-    judged = judged_pixels(target)[..., None]
-    return xp.logical_and(
-        xp.any(judged, axis=(1, 2)), xp.logical_not(xp.any(unsettled(target), axis=(1, 2)))
-    )
-
-
-def unsettled(target: Any) -> Any:
-    """Judged pixels that may or may not belong to a class: bool (B, H, W, C). NumPy or tensors."""
-    xp = backend_of(target)
-    unknown = xp.equal(target, UNKNOWN)
-    doubtful = xp.logical_and(xp.equal(target, LABELLED), xp.any(unknown, -1, keepdims=True))
-    return xp.logical_and(judged_pixels(target)[..., None], xp.logical_or(unknown, doubtful))
-
-
-def cell_counts(target: Any, predicted: Any) -> tuple[Any, Any, Any, Any]:
+def cell_counts(target: Any, predicted: Any, exclusive: bool = True) -> tuple[Any, Any, Any, Any]:
     """True positives, false positives, false negatives and known cells, each (B, C).
 
     Args:
         target: (B, H, W, C) of the three states.
-        predicted: (B, H, W, C), 1 or True for the predicted class.
+        predicted: (B, H, W, C), 1 or True for the predicted class, or classes.
+        exclusive: False for independent classes.
 
     NumPy or tensors. Pixel counts are int64 in NumPy, int32 in tensors.
     """
     xp = backend_of(target)
-    known = known_cells(target)
-    looked = xp.logical_and(judged_pixels(target)[..., None], known[:, None, None, :])
+    looked = judged_cells(target, exclusive)
     labelled = xp.logical_and(xp.equal(target, LABELLED), looked)
     predicted = xp.logical_and(predicted, looked)
     right = _sum(xp, xp.logical_and(labelled, predicted))
-    return right, _sum(xp, predicted) - right, _sum(xp, labelled) - right, known
+    wrong, missed = _sum(xp, predicted) - right, _sum(xp, labelled) - right
+    return right, wrong, missed, known_cells(target, exclusive)
 
 
 def count(target: np.ndarray, prediction: np.ndarray) -> Counts:
@@ -133,27 +109,49 @@ def count(target: np.ndarray, prediction: np.ndarray) -> Counts:
 
     Args:
         target: int8 (B, H, W, C) of the three states.
-        prediction: the predicted ids, integers (B, H, W).
+        prediction: the predicted ids, integers (B, H, W); independent classes: planes, bool or
+            0 and 1, (B, H, W, C).
 
     Raises:
-        ValueError: if the shapes do not fit, or the target is unsigned.
+        ValueError: if the shapes do not fit, a value is none of these, or the target is unsigned.
     """
-    classes = target.shape[-1]
-    prediction = np.asarray(prediction)
-    predicted = one_hot(prediction, target, "metrics.count")
-    right, wrong, missed, known = cell_counts(target, predicted)
-    sure = (target == LABELLED).any(-1) & (target != UNKNOWN).all(-1)
-    pairs = target.argmax(-1)[sure] * classes + prediction[sure]
-    confusion = np.bincount(pairs.astype("int64"), minlength=classes**2)
-    judged = judged_pixels(target).sum((1, 2))[:, None] * known
+    predicted, exclusive = decided(prediction, target, "metrics.count")
+    right, wrong, missed, known = cell_counts(target, predicted, exclusive)
+    judged = judged_cells(target, exclusive).sum((1, 2))
     return Counts(
         right.sum(0),
         wrong.sum(0),
         missed.sum(0),
         known.sum(0, dtype="int64"),
-        confusion.reshape(classes, classes),
+        _confusion(target, np.asarray(prediction), exclusive),
         (judged - right - wrong - missed).sum(0),
     )
+
+
+def decided(prediction: np.ndarray, target: np.ndarray, who: str) -> tuple[np.ndarray, bool]:
+    """A prediction as bool (B, H, W, C), and whether its classes exclude each other.
+
+    Args:
+        prediction: ids, integers (B, H, W), of classes that exclude each other, or planes,
+            bool or 0 and 1, (B, H, W, C), of independent ones.
+        target: of the three states, (B, H, W, C).
+        who: asks.
+
+    Raises:
+        ValueError: naming `who` if the shapes do not fit, an id is no class, planes hold something
+            else, or the target is unsigned.
+    """
+    prediction, classes = np.asarray(prediction), target.shape[-1]
+    if prediction.ndim < 4:
+        return one_hot(prediction, target, who), True
+    require_target(target, prediction, who)
+    if prediction.dtype != bool and not np.isin(prediction, (0, 1)).all():
+        raise ValueError(
+            f"{who} needs planes of 0 and 1, (B, H, W, {classes}), for independent classes. "
+            f"Received: {prediction.dtype} from {prediction.min():.3g} to {prediction.max():.3g}. "
+            "Compare probabilities with thresholds first: probabilities >= 0.5."
+        )
+    return prediction.astype(bool), False
 
 
 def one_hot(prediction: np.ndarray, target: np.ndarray, who: str) -> np.ndarray:
@@ -187,6 +185,26 @@ def number_or_none(value: float) -> float | None:
 def mean_or_none(values: np.ndarray) -> float | None:
     """The mean of the values that are numbers, None without any."""
     return None if np.isnan(values).all() else float(np.nanmean(values))
+
+
+def _confusion(target: np.ndarray, prediction: np.ndarray, exclusive: bool) -> np.ndarray:
+    classes = target.shape[-1]
+    if exclusive:
+        sure = (target == LABELLED).any(-1) & (target != UNKNOWN).all(-1)
+        pairs = target.argmax(-1)[sure] * classes + prediction[sure]
+        found = np.bincount(pairs.astype("int64"), minlength=classes**2)
+        return found.reshape(classes, classes)
+    looked = judged_cells(target, exclusive=False)
+    total = np.zeros((classes, classes), "int64")
+    for states, planes, counted in zip(target, prediction.astype(bool), looked):
+        # Products of matrices are many times faster in floats; single ones count to 2^24.
+        kind = "float32" if counted[..., 0].size < 2**24 else "float64"
+        rows, columns = (
+            (there & counted).reshape(-1, classes).astype(kind)
+            for there in (states == LABELLED, planes)
+        )
+        total += (rows.T @ columns).astype("int64")
+    return total
 
 
 def _sum(xp: Any, cells: Any) -> Any:

@@ -8,7 +8,7 @@ import numpy as np
 from scipy.special import expit, logit
 
 from segkit.contract import LABELLED, judged_pixels, require_target
-from segkit.metrics.counts import known_cells
+from segkit.metrics.cells import known_cells
 
 # Bins are even in log(p / (1 - p)): probabilities of a softmax crowd near 0 and 1. Both numbers
 # are powers of 2, so that 0.5 is an edge without any rounding.

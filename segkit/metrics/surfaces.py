@@ -8,7 +8,8 @@ import numpy as np
 from scipy.spatial import KDTree
 
 from segkit.contract import LABELLED, is_number, judged_pixels
-from segkit.metrics.counts import known_cells, one_hot
+from segkit.metrics.cells import known_cells
+from segkit.metrics.counts import one_hot
 
 _PERCENTILE = 95
 _OUTSIDE = -1  # of the image, ignored, or of no class that is known

@@ -8,7 +8,7 @@ from typing import Sequence
 import numpy as np
 
 from segkit.contract import LABELLED, judged_pixels, require_target
-from segkit.metrics.counts import known_cells
+from segkit.metrics.cells import known_cells
 from segkit.metrics.curves import bin_of, edges_of, require_probabilities
 
 UNITS = 32  # of log(t / (1 - t)) that the bins cover, as those of `segkit.metrics.curves`

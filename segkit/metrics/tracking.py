@@ -17,16 +17,24 @@ class MeanIoU(keras.metrics.Metric):
         iou_c = TP_c / (TP_c + FP_c + FN_c),  mean_iou = mean over classes with evidence
 
     Pixels are summed over all images before the division; the predicted class is the argmax of
-    the logits. `result` is a dict with `mean_iou` and `iou_<class>`, NaN without evidence.
+    the logits. Independent classes are predicted each where its probability is at least 0.5, that
+    is, its logit 0. `result` is a dict with `mean_iou` and `iou_<class>`, NaN without evidence.
 
     Args:
         names: class names, for the keys.
+        exclusive: False for independent classes.
         name, dtype: see `keras.metrics.Metric`.
     """
 
-    def __init__(self, names: Sequence[str], name: str = "mean_iou", **kwargs: Any):
+    def __init__(
+        self,
+        names: Sequence[str],
+        exclusive: bool = True,
+        name: str = "mean_iou",
+        **kwargs: Any,
+    ):
         super().__init__(name=name, **kwargs)
-        self.names = tuple(names)
+        self.names, self.exclusive = tuple(names), exclusive
         shape = (len(self.names),)
         # int64, since float32 stops counting pixels at 16.8 million. JAX has no int64 by default.
         dtype = "int64" if keras.backend.backend() == "tensorflow" else "float32"
@@ -38,9 +46,7 @@ class MeanIoU(keras.metrics.Metric):
     def update_state(self, y_true: Any, y_pred: Any, sample_weight: Any = None) -> None:
         """(B, H, W, C) target and logits; example weights do not count here."""
         y_true, y_pred = ops.convert_to_tensor(y_true), ops.convert_to_tensor(y_pred)
-        classes = ops.arange(len(self.names), dtype="int32")
-        best = ops.cast(ops.argmax(y_pred, axis=-1), "int32")
-        right, wrong, missed, _ = cell_counts(y_true, ops.equal(best[..., None], classes))
+        right, wrong, missed, _ = cell_counts(y_true, self._predicted(y_pred), self.exclusive)
         for state, part in ((self.right, right), (self.wrong, wrong), (self.missed, missed)):
             state.assign_add(ops.cast(ops.sum(part, axis=0), state.dtype))
 
@@ -54,7 +60,15 @@ class MeanIoU(keras.metrics.Metric):
         return {"mean_iou": mean, **{f"iou_{n}": iou[c] for c, n in enumerate(self.names)}}
 
     def get_config(self) -> dict[str, Any]:
-        return {**super().get_config(), "names": list(self.names)}
+        known = {"names": list(self.names), "exclusive": self.exclusive}
+        return {**super().get_config(), **known}
+
+    def _predicted(self, logits: Any) -> Any:
+        if not self.exclusive:
+            return ops.greater_equal(logits, 0)
+        classes = ops.arange(len(self.names), dtype="int32")
+        best = ops.cast(ops.argmax(logits, axis=-1), "int32")
+        return ops.equal(best[..., None], classes)
 
     def _union(self) -> Any:
         return ops.add(ops.add(self.right, self.wrong), self.missed)
