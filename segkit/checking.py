@@ -104,7 +104,7 @@ def check(config: DictConfig) -> Checked:
     """
     most = whole_number("samples", config.samples)
     options = dict(OmegaConf.to_container(config.data, resolve=True, throw_on_missing=True))
-    for key in ("missing", "pixel_size"):
+    for key in ("missing", "pixel_size", "fold"):
         options.pop(key, None)
     entries = _entries(options)
     sets = {name: _examined(entry) for name, entry in entries.items()}

@@ -13,6 +13,7 @@ from segkit import class_weights, parallel
 from segkit.class_weights import ClassCounts
 from segkit.config import build
 from segkit.contract import Source, innermost
+from segkit.data import folds
 from segkit.data.tiles import Tiles
 from segkit.synthetic.missing import HiddenAnnotations
 from segkit.targets import shown
@@ -25,22 +26,21 @@ def open_splits(config: DictConfig) -> dict[str, Source]:
 
     Args:
         config: the node `data`: a `_target_` that returns a source a split, its arguments, and
-            `missing`: the arguments of `segkit.synthetic.missing.HiddenAnnotations`. `pixel_size`
-            is for those who measure distances.
+            `missing`: the arguments of `segkit.synthetic.missing.HiddenAnnotations`, and `fold`:
+            those of `segkit.data.folds.folded`; what is hidden of an image does not hang on its
+            fold. `pixel_size` is for those who measure distances.
 
     Raises:
         ValueError, FileNotFoundError: naming what is wrong with the data or the config.
     """
     options = dict(OmegaConf.to_container(config, resolve=True, throw_on_missing=True))
-    missing = options.pop("missing", None)
+    missing, fold = options.pop("missing", None), _fold(options.pop("fold", None))
     options.pop("pixel_size", None)  # for those who measure distances
     splits: Mapping[str, Source] = build(options)
     declared = not missing or missing.get("declared", True) is True
-    if declared and not _hides((missing or {}).get("rate", 0)):
-        return dict(splits)
-    return {
-        name: HiddenAnnotations(source, split=name, **missing) for name, source in splits.items()
-    }
+    if not declared or _hides((missing or {}).get("rate", 0)):
+        splits = {n: HiddenAnnotations(source, split=n, **missing) for n, source in splits.items()}
+    return folds.folded(splits, **fold)
 
 
 class Survey(NamedTuple):
@@ -128,6 +128,15 @@ def _at_random(config: DictConfig) -> bool:
     undeclared = any(entry.get("annotated") == "present" for entry in entries)
     missing = config.get("missing") or {}
     return not undeclared and missing.get("declared", True)
+
+
+def _fold(options: Any) -> dict[str, Any]:
+    odd = not isinstance(options, (Mapping, type(None))) or set(options or {}) - set(folds.OPTIONS)
+    if odd:
+        raise ValueError(
+            f"data.fold may have the keys {', '.join(folds.OPTIONS)}. Received: {options!r}."
+        )
+    return dict(options or {})
 
 
 def _hides(rate: Any) -> bool:
