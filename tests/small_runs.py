@@ -13,7 +13,9 @@ from segkit.labels import LabelSpace
 NAMES = ["background", "cell", "nucleus"]
 
 
-def write_run(folder: Path, data=None, seed=0, channels=3, names=NAMES, **options) -> Path:
+def write_run(
+    folder: Path, data=None, seed=0, channels=3, names=NAMES, exclusive=True, **options
+) -> Path:
     """A small U-Net with random weights, moving statistics too, in a folder like that of a run."""
     folder.mkdir(parents=True)
     keras.utils.set_random_seed(seed)
@@ -28,7 +30,9 @@ def write_run(folder: Path, data=None, seed=0, channels=3, names=NAMES, **option
     head, noise = model.get_layer("logits"), rng.random((1, 32, 32, channels), "float32")
     head.kernel.assign(1.5 * head.kernel / np.std(model(noise)))  # sure of some pixels, not of all
     model.save(folder / "model.keras")
-    LabelSpace(names=names).to_json(folder / "labels.json")
+    background = 0 if exclusive else None
+    labels = LabelSpace(names=names, background=background, exclusive=exclusive)
+    labels.to_json(folder / "labels.json")
     (folder / "config.yaml").write_text(yaml.safe_dump({"data": data or {}}))
     normalization = {"scheme": "unchanged", "channels": channels}
     (folder / "normalization.json").write_text(json.dumps(normalization))

@@ -3,6 +3,7 @@
 import keras
 import numpy as np
 import pytest
+from scipy.special import expit
 
 from segkit import models
 from segkit.inference import Tiling, blended, compiled, decide, tempered
@@ -36,6 +37,24 @@ def test_even_thresholds_choose_the_most_probable():
 def test_a_class_wins_against_the_background_from_its_threshold_on():
     p = np.array([[0.71, 0.29, 0], [0.69, 0.31, 0], [0.25, 0.0, 0.75], [0.15, 0.0, 0.85]])
     assert decide(p, (0.5, 0.3, 0.8)).tolist() == [0, 1, 0, 2]
+
+
+def test_temperature_of_independent_classes_is_that_of_each_logit():
+    logits = np.random.default_rng(0).normal(size=(4, 5, 3)) * 4
+    for temperature in (0.5, 1, 2.5):
+        found = tempered(expit(logits), temperature, exclusive=False)
+        np.testing.assert_allclose(found, expit(logits / temperature), rtol=1e-5)
+    certain = tempered(np.array([[1.0, 0.0]], "float32"), 2.0, exclusive=False)
+    assert np.isfinite(certain).all() and certain[0, 0] > 0.999 and certain[0, 1] < 1e-6
+    assert certain.dtype == np.float32
+
+
+def test_independent_classes_are_chosen_each_by_itself():
+    p = np.array([[0.9, 0.6, 0.2], [0.1, 0.3, 0.4], [0.5, 0.5, 0.49]])
+    found = decide(p, exclusive=False)
+    assert found.tolist() == [[1, 1, 0], [0, 0, 0], [1, 1, 0]] and found.dtype == np.uint8
+    tuned = decide(p, (0.95, 0.3, 0.45), exclusive=False)
+    assert tuned.tolist() == [[0, 1, 0], [0, 1, 0], [0, 1, 1]]
 
 
 @pytest.mark.parametrize("edge", [1, 33, 64, 65, 100, 127, 128, 129, 500])
@@ -157,6 +176,18 @@ def test_views_are_the_mean_of_what_each_says(network):
     axes = [(), (1,), (2,), (1, 2)]
     mean = np.mean([np.flip(one(np.flip(image, a)), a) for a in axes], axis=0)
     np.testing.assert_allclose(compiled(network, "flips")(image), mean, atol=1e-6)
+
+
+def test_independent_classes_get_a_sigmoid_each(network):
+    image = np.random.default_rng(0).random((2, 32, 48, 3)).astype("float32")
+    logits = network.predict(image, verbose=0)
+    found = compiled(network, temperature=2.5, exclusive=False)(image)
+    np.testing.assert_allclose(found, expit(logits / 2.5), atol=1e-5)
+    mirrored = compiled(network, "flips", exclusive=False)(image[:, ::-1])
+    np.testing.assert_allclose(
+        mirrored, compiled(network, "flips", exclusive=False)(image)[:, ::-1], atol=1e-5
+    )
+    assert np.abs(found.sum(-1) - 1).max() > 0.1
 
 
 def test_unknown_views_are_refused(network):

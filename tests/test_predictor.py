@@ -5,6 +5,7 @@ import shutil
 import numpy as np
 import pytest
 from PIL import Image
+from scipy.special import expit
 from small_runs import NAMES, write_run
 
 import segkit
@@ -132,6 +133,48 @@ def test_thresholds_of_several_runs_are_averaged(folder, tmp_path):
     run = write_run(tmp_path / "run")
     Decisions(2.0, (0.5, 0.25, 0.5), "iou").to_json(run / "decisions.json", NAMES)
     assert segkit.load([folder, run]).decisions.thresholds == (0.5, 0.375, 0.5)
+
+
+@pytest.fixture(scope="module")
+def overlapping(tmp_path_factory):
+    return write_run(tmp_path_factory.mktemp("predictor") / "overlapping", exclusive=False)
+
+
+def test_independent_classes_are_planes(overlapping):
+    image = RNG.integers(0, 256, (50, 70, 3), "uint8")
+    network = models.recast(runs.load_model(runs.read(overlapping)), "float32")
+    logits = network.predict(image[None] / np.float32(255), verbose=0)[0]
+    model = segkit.load(overlapping, precision="float32")
+    np.testing.assert_allclose(model.probabilities(image), expit(logits), atol=1e-5)
+    planes = model.predict(image)
+    assert planes.shape == (50, 70, 3) and planes.dtype == np.uint8
+    assert (planes == (logits >= 0)).mean() > 0.999 and set(planes.sum(-1).flat) > {0, 1}
+    Decisions(2.0, (0.5, 0.9, 0.2), "iou").to_json(overlapping / "decisions.json", NAMES)
+    tuned = segkit.load(overlapping, precision="float32")
+    (overlapping / "decisions.json").unlink()
+    expected = expit(logits / 2) >= np.float32([0.5, 0.9, 0.2])
+    assert (tuned.predict(image) == expected).mean() > 0.999
+
+
+def test_large_images_of_independent_classes_are_cut_and_several_runs_averaged(
+    overlapping, tmp_path
+):
+    image = RNG.integers(0, 256, (150, 170, 3), "uint8")
+    one = segkit.load(overlapping, precision="float32")
+    tiled = segkit.load(overlapping, tile=128, overlap=0.75, precision="float32")
+    np.testing.assert_allclose(tiled.probabilities(image), one.probabilities(image), atol=1e-4)
+    second = write_run(tmp_path / "second", seed=1, exclusive=False)
+    both = segkit.load([overlapping, second], precision="float32")
+    other = segkit.load(second, precision="float32").probabilities(image)
+    mean = (one.probabilities(image) + other) / 2
+    np.testing.assert_allclose(both.probabilities(image), mean, atol=1e-5)
+    assert (both.predict(image) == (mean >= 0.5)).mean() > 0.999
+
+
+def test_runs_of_exclusive_and_of_independent_classes_do_not_predict_together(folder, overlapping):
+    words = "need the same kind of classes. Received: exclusive in .*, independent .overlapping. in"
+    with pytest.raises(ValueError, match=words):
+        segkit.load([folder, overlapping])
 
 
 def test_values_of_files_become_0_to_1(tmp_path):

@@ -17,7 +17,7 @@ VIEWS = {
 
 
 def compiled(
-    model: keras.Model, views: str = "none", temperature: float = 1.0
+    model: keras.Model, views: str = "none", temperature: float = 1.0, *, exclusive: bool = True
 ) -> Callable[[np.ndarray], np.ndarray]:
     """A function from a batch of images to probabilities.
 
@@ -28,6 +28,7 @@ def compiled(
         views: none; flips: the image, mirrored at either axis and at both; rotations: those
             turned by a quarter, too.
         temperature: T.
+        exclusive: False: classes may overlap, with a sigmoid for each in place of the softmax.
 
     Returns:
         a function of uint8, or float32 in [0, 1], (B, H, W, K) -> float32 (B, H, W, C).
@@ -38,13 +39,15 @@ def compiled(
     if views not in VIEWS:
         raise ValueError(f"tta must be one of {', '.join(VIEWS)}. Received: {views!r}.")
 
+    likely = tf.nn.softmax if exclusive else tf.nn.sigmoid
+
     def probabilities(images: tf.Tensor) -> tf.Tensor:
         images = tf.cast(images, "float32") / (255 if images.dtype == tf.uint8 else 1)
         total = 0.0
         for turns, mirrored in VIEWS[views]:
             seen = tf.image.flip_left_right(images) if mirrored else images
             logits = tf.cast(model(tf.image.rot90(seen, turns), training=False), "float32")
-            found = tf.image.rot90(tf.nn.softmax(logits / temperature), -turns % 4)
+            found = tf.image.rot90(likely(logits / temperature), -turns % 4)
             total += tf.image.flip_left_right(found) if mirrored else found
         return total / len(VIEWS[views])
 

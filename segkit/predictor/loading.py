@@ -66,7 +66,8 @@ def load(
     for one in found:
         network = models.fold(models.recast(runs.load_model(one), precision))
         temperature = one.decisions.temperature if one.decisions else 1.0
-        members.append(Member(compiled(network, tta, temperature), _size(one, size)))
+        function = compiled(network, tta, temperature, exclusive=one.labels.exclusive)
+        members.append(Member(function, _size(one, size)))
     return Predictor(found, members, tile, overlap, batch_size, _thresholds(found))
 
 

@@ -44,7 +44,7 @@ class Predictor:
         labels: the classes.
         runs: what the run folders say.
         decisions: the thresholds that `predict` uses (their means over the runs); None if every
-            class is chosen where it is the most probable one.
+            class is chosen where it is the most probable one; independent: from 0.5 on.
     """
 
     def __repr__(self) -> str:
@@ -75,14 +75,17 @@ class Predictor:
     def predict(self, image: np.ndarray | str | os.PathLike) -> np.ndarray:
         """The class of each pixel: ids (H, W), uint8, or uint16 with more than 256 classes.
 
+        Independent classes: a plane for each, (H, W, C) of uint8, 0 and 1.
+
         Args:
             image: as `probabilities` takes it.
         """
         return self.decide(self.probabilities(image))
 
     def decide(self, probabilities: np.ndarray) -> np.ndarray:
-        """The ids that probabilities (..., C) are turned into; see `segkit.inference.decide`."""
-        return decide(probabilities, self.decisions and self.decisions.thresholds)
+        """What probabilities (..., C) are turned into; see `segkit.inference.decide`."""
+        thresholds = self.decisions and self.decisions.thresholds
+        return decide(probabilities, thresholds, exclusive=self.labels.exclusive)
 
     def probabilities(self, image: np.ndarray | str | os.PathLike) -> np.ndarray:
         """The probability of each class at each pixel.
@@ -93,7 +96,7 @@ class Predictor:
                 as their type says, and floats lie in [0, 1]. Or the path or URL of a file.
 
         Returns:
-            float32 (H, W, C); they sum to 1 over the classes.
+            float32 (H, W, C); they sum to 1 over the classes, unless those are independent.
 
         Raises:
             ValueError: if it is no such image.

@@ -112,11 +112,12 @@ def require_alike(found: Sequence[Run]) -> None:
     """Refuses runs that cannot predict together.
 
     Raises:
-        ValueError: naming two of them and what differs: classes, channels or value range.
+        ValueError: naming two of them and what differs: classes, whether they exclude each other,
+            channels or value range.
     """
     first = found[0]
     for other in found[1:]:
-        for what in ("names", "channels", "value range"):
+        for what in ("names", "kind of classes", "channels", "value range"):
             here, there = (_told(run, what) for run in (first, other))
             if here != there:
                 raise ValueError(
@@ -135,4 +136,5 @@ def _runs_below(folder: Path) -> list[str]:
 
 def _told(run: Run, what: str) -> str:
     told = {"names": run.labels.names, "channels": run.channels, "value range": run.value_range}
+    told["kind of classes"] = "exclusive" if run.labels.exclusive else "independent (overlapping)"
     return str(told[what])
