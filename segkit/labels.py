@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-import difflib
 import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Mapping, Sequence
 
 from segkit.coarse import MAX_ID, CoarseLabel, check_id, coarse_label
+from segkit.ordered import Bins, check_order, checked_bins, checked_values, named_bins
 from segkit.palette import Color, Palette, checked, checked_color
+from segkit.spelling import require_spelling
 
-_FOR_IGNORE_INDEX = ("ignore", "ignore_id", "ignore_label", "ignore_value", "void")
-_OPTIONS = ("background", "ignore_index", "exclusive", "palette", "coarse", "ignore_color")
+_ORDER = ("values", "unit", "bins")  # of ordered classes alone
+_OPTIONS = ("background", "ignore_index", "exclusive", "palette", "coarse", "ignore_color", *_ORDER)
 
 
 @dataclass(frozen=True)
@@ -26,10 +27,15 @@ class LabelSpace:
         ignore_index: id of pixels nobody judged, or None if there are none.
         exclusive: True if a pixel has one class (softmax); False for classes that may overlap
             (masks are then planes, one a class).
-        palette: one (red, green, blue) in 0-255 a class; drawn from the colour circle if None.
+        palette: one (red, green, blue) in 0-255 a class; drawn from the colour circle if None, of
+            ordered classes from dark to bright.
         coarse: labels that stand for several classes; a `CoarseLabel`, or a mapping with its
             three keys.
         ignore_color: (red, green, blue) of ignored pixels in masks that hold colours, or None.
+        values: of ordered classes what each stands for, ascending: grades, depths; or None.
+        unit: what the values are in, free text.
+        bins: where masks hold scores: how they are cut into classes (the edges, or what else
+            `segkit.ordered.bins` takes). Without values, the centres are the values.
 
     Raises:
         ValueError: naming what does not fit together.
@@ -42,6 +48,9 @@ class LabelSpace:
     palette: Palette | None = None
     coarse: tuple[CoarseLabel, ...] = ()
     ignore_color: Color | None = None
+    values: tuple[float, ...] | None = None
+    unit: str | None = None
+    bins: Bins | None = None
 
     def __init__(
         self,
@@ -52,19 +61,27 @@ class LabelSpace:
         palette: Sequence[Sequence[int]] | None = None,
         coarse: Sequence[CoarseLabel | Mapping[str, Any]] = (),
         ignore_color: Sequence[int] | None = None,
+        values: Sequence[float] | None = None,
+        unit: str | None = None,
+        bins: Any = None,
     ):
         if not isinstance(names, (list, tuple)):
             raise ValueError(f"names must be a list of class names. Received: {names!r}.")
         if not isinstance(exclusive, bool):
             raise ValueError(f"exclusive must be true or false. Received: {exclusive!r}.")
+        cut = checked_bins(bins)
+        values = checked_values(values, cut, len(names), background, exclusive)
         fields = {
             "names": tuple(names),
             "background": background,
             "ignore_index": ignore_index,
             "exclusive": exclusive,
-            "palette": checked(palette, len(names), background),
+            "palette": checked(palette, len(names), background, values is not None),
             "coarse": tuple(coarse_label(entry) for entry in coarse),
             "ignore_color": checked_color("ignore_color", ignore_color),
+            "values": values,
+            "unit": unit,
+            "bins": cut,
         }
         for field, value in fields.items():
             object.__setattr__(self, field, value)
@@ -90,7 +107,9 @@ class LabelSpace:
             ) from None
 
     def to_dict(self) -> dict[str, Any]:
-        """What `classes.json` and `labels.json` hold."""
+        """What `classes.json` and `labels.json` hold; what orders classes, where they are."""
+        found = {"values": self.values and list(self.values), "unit": self.unit}
+        found["bins"] = self.bins and self.bins.to_dict()
         return {
             "num_classes": self.num_classes,
             "names": list(self.names),
@@ -103,6 +122,7 @@ class LabelSpace:
                 for entry in self.coarse
             ],
             "ignore_color": None if self.ignore_color is None else list(self.ignore_color),
+            **{key: value for key, value in found.items() if value is not None},
         }
 
     @classmethod
@@ -112,12 +132,13 @@ class LabelSpace:
         Raises:
             ValueError: naming `origin` if `names` is missing or something does not fit.
         """
+        description = named_bins(description, origin)
         if not isinstance(description, Mapping) or "names" not in description:
             raise ValueError(f"{origin} needs an object with the key 'names', a list of classes.")
         names = description["names"]
         if not isinstance(names, (list, tuple)):
             raise ValueError(f"{origin}: names must be a list of class names. Received: {names!r}.")
-        _require_spelling(description, origin)
+        require_spelling(description, ("names", *_OPTIONS), origin)
         if description.get("num_classes", len(names)) != len(names):
             raise ValueError(
                 f"{origin}: num_classes is {description['num_classes']}, "
@@ -197,6 +218,7 @@ class LabelSpace:
         if self.ignore_color is not None and self.ignore_index is None:
             received = f"Received: {self.ignore_color}, ignore_index=None. Give an id, such as 255."
             raise ValueError(f"ignore_color is that of pixels with the ignore_index. {received}")
+        check_order(self.unit, self.values, self.bins, self.ignore_index, self.coarse)
         self._check_coarse()
 
     def _check_independent(self) -> None:
@@ -224,13 +246,3 @@ class LabelSpace:
                     f"classes ({', '.join(names)}) as members. Received: {entry}."
                 )
             taken.add(entry.id)
-
-
-def _require_spelling(description: Mapping[str, Any], origin: str) -> None:
-    """Refuses keys that are nearly those read here; other tools have keys of their own."""
-    known = ("names", *_OPTIONS)
-    for key in description.keys() - {*known, "name", "ignore_name"}:
-        near = difflib.get_close_matches(str(key).lower(), known, n=1, cutoff=0.85)
-        meant = near or (["ignore_index"] if key in _FOR_IGNORE_INDEX else [])
-        if meant and meant[0] not in description:
-            raise ValueError(f"{origin}: unknown key {key!r}. Did you mean {meant[0]!r}?")

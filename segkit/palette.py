@@ -9,14 +9,22 @@ Color = tuple[int, int, int]
 Palette = tuple[Color, ...]
 
 
-def checked(palette: Sequence[Sequence[int]] | None, count: int, background: int | None) -> Palette:
-    """`palette` as tuples; drawn from the colour circle, the background black, if it is None.
+def checked(
+    palette: Sequence[Sequence[int]] | None,
+    count: int,
+    background: int | None,
+    ordered: bool = False,
+) -> Palette:
+    """`palette` as tuples; if it is None, drawn from the colour circle, the background black.
+
+    Ordered classes are drawn from dark to bright instead, so that neighbours look alike.
 
     Raises:
         ValueError: unless it lists one (red, green, blue) in 0-255 for each of `count` classes.
     """
     if palette is None:
-        return tuple((0, 0, 0) if c == background else on_circle(c) for c in range(count))
+        drawn = from_dark_to_bright(count) if ordered else map(on_circle, range(count))
+        return tuple((0, 0, 0) if c == background else color for c, color in enumerate(drawn))
     try:
         colors = tuple(tuple(int(v) for v in color) for color in palette)
     except (TypeError, ValueError):
@@ -50,3 +58,11 @@ def on_circle(c: int) -> tuple[int, int, int]:
     # Steps of the golden angle: neighbours in the list are far apart in hue, however many.
     red, green, blue = colorsys.hsv_to_rgb((0.02 + c * 0.61803398875) % 1.0, 0.75, 0.95)
     return round(255 * red), round(255 * green), round(255 * blue)
+
+
+def from_dark_to_bright(count: int) -> Palette:
+    """Colours of ordered classes, at equal steps through matplotlib's viridis."""
+    from matplotlib import colormaps  # only where it is needed: it takes a while to import
+
+    shares = [c / max(count - 1, 1) for c in range(count)]
+    return tuple(tuple(map(int, color[:3])) for color in colormaps["viridis"](shares, bytes=True))

@@ -113,7 +113,8 @@ def require_classes(run: Run, labels: LabelSpace) -> None:
     """Refuses data with other classes than the model, or the same in another order.
 
     Raises:
-        ValueError: with both lists; or if the classes of the data may overlap.
+        ValueError: with both lists; if the classes of the data may overlap, or stand for other
+            values.
     """
     if not labels.exclusive:
         raise ValueError(
@@ -128,6 +129,13 @@ def require_classes(run: Run, labels: LabelSpace) -> None:
             "other names and orders onto them: data.names and data.sources.NAME.ids, see "
             "docs/data.md."
         )
+    for what in ("values", "unit"):
+        mine, others = getattr(run.labels, what), getattr(labels, what)
+        if mine is not None and others not in (None, mine):
+            raise ValueError(
+                f"The {what} of the classes must be those that the model learnt: {mine}. Received: "
+                f"{others}. The same classes then stand for something else; correct classes.json."
+            )
 
 
 class Together:

@@ -13,7 +13,8 @@ ROOT = Path(segkit.__file__).parent
 
 # From the ground up. Units of one layer do not import each other, except among the workshops.
 LAYERS = [
-    {"coarse", "contract", "palette"},
+    {"coarse", "contract", "palette", "spelling"},
+    {"ordered"},
     {"labels"},
     {
         "targets",

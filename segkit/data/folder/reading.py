@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from typing import Any, Mapping, NamedTuple, Sequence
 
@@ -69,7 +70,10 @@ class Reader:
                 f"channels must be a whole number from 1 on. Received: {channels!r}. Take 3 for "
                 "colours, 1 for grey, or as many as the files have."
             )
-        self.labels = with_ignore_index(labels) if fit == "crop" else labels
+        cut = dataclasses.replace(
+            labels, bins=None
+        )  # what is read are ids, whatever the files hold
+        self.labels = with_ignore_index(cut) if fit == "crop" else cut
         self.cache = NoCache() if cache is None else cache
         self.channels, self.value_range = channels, value_range
         self.stored = labels  # what the files hold, before padding claimed an id

@@ -16,13 +16,15 @@ def joint_labels(
     ignore_index: int | None = 255,
     coarse: Sequence[Mapping[str, Any]] = (),
     palette: Sequence[Sequence[int]] | None = None,
+    values: Sequence[float] | None = None,
+    unit: str | None = None,
 ) -> LabelSpace:
     """A label space with an ignore index, whose names do not clash with the words of `ids`.
 
     Args:
         names: class names, in the order of their ids.
         background: name or id of the class for what nobody outlined, or None.
-        ignore_index, palette: see `LabelSpace`.
+        ignore_index, palette, values, unit: see `LabelSpace`.
         coarse: labels that stand for several classes: each a name, its members, and an id if a
             certain one is wanted.
 
@@ -40,7 +42,8 @@ def joint_labels(
         background = list(names).index(background)
     free = _free_ids(len(names), ignore_index, coarse)
     numbered = [{"id": next(free), **entry} if "id" not in entry else entry for entry in coarse]
-    labels = LabelSpace(names, background, ignore_index, palette=palette, coarse=numbered)
+    order = {"palette": palette, "values": values, "unit": unit}
+    labels = LabelSpace(names, background, ignore_index, coarse=numbered, **order)
     there = ids_by_name(labels)
     if IGNORE in there or there.get(BACKGROUND, background) != background:
         raise ValueError(
@@ -88,6 +91,45 @@ def all_names(
                 "joint classes in names."
             )
     return names
+
+
+def joint_values(
+    data_sets: Mapping[str, tuple[LabelSpace, Mapping[int, str]]],
+    names: Sequence[str],
+    background: str | int | None = BACKGROUND,
+) -> tuple[list[float] | None, str | None]:
+    """What the joint classes stand for, and in which unit, where the data sets say so.
+
+    Args:
+        data_sets: by name, the label space and the joint names that its ids go to.
+        names: the joint classes.
+        background: name or id of the joint background.
+
+    Returns:
+        values and unit; None where there is a class of which no data set says it.
+
+    Raises:
+        ValueError: if two data sets differ in a value or the unit.
+    """
+    names = list(names)
+    background = names[background] if isinstance(background, int) else background
+    found: dict[str, tuple[float, str | None, str]] = {}
+    for origin, (labels, given) in data_sets.items():
+        for c, value in enumerate(labels.values or ()):
+            own = BACKGROUND if c == labels.background else labels.names[c]
+            name = given.get(c, own)
+            name = background if name == BACKGROUND else name
+            before = found.setdefault(name, (value, labels.unit, origin))
+            if name in names and before[:2] != (value, labels.unit):
+                raise ValueError(
+                    f"{before[2]} and {origin} say that {name!r} stands for another value. "
+                    f"Received: {before[0]:g} {before[1] or ''} and {value:g} {labels.unit or ''}. "
+                    "Give the joint data.values and data.unit, or map different classes to "
+                    "different names in ids."
+                )
+    if any(name not in found for name in names):
+        return None, None
+    return [found[name][0] for name in names], found[names[0]][1]
 
 
 def _require_lists(names: Any, coarse: Any) -> None:

@@ -12,7 +12,7 @@ from segkit.contract import Sample
 from segkit.data import folder, splitting
 from segkit.data.folder import Folder
 from segkit.data.joined.entries import OPTIONS, configured
-from segkit.data.joined.labels import all_names, joint_labels
+from segkit.data.joined.labels import all_names, joint_labels, joint_values
 from segkit.data.joined.mapping import BACKGROUND, Ids, LabelMap, by_id
 from segkit.data.layout import SPLITS
 from segkit.data.problems import Problem, require_none
@@ -103,6 +103,8 @@ def splits(
     coarse: Sequence[Mapping[str, Any]] = (),
     palette: Sequence[Sequence[int]] | None = None,
     annotated: str = "all",
+    values: Sequence[float] | None = None,
+    unit: str | None = None,
     **options: Any,
 ) -> dict[str, Joined]:
     """The splits of several folder data sets in one label space, after a look at every file.
@@ -125,6 +127,8 @@ def splits(
             id if a certain one is wanted.
         palette: one colour a joint class.
         annotated: see `segkit.data.folder.splits`.
+        values, unit: of ordered classes, see `segkit.labels.LabelSpace`; None: what the data sets
+            say, if they say it of every joint class.
         options: size, fit, split, limit and the others of `segkit.data.folder.splits`, for all
             data sets; `limit` counts the images of each.
 
@@ -153,7 +157,9 @@ def splits(
         raise ValueError("\n".join(bad))
     if names is None:
         names = all_names(list(given.values()), background, coarse)
-    joint = joint_labels(names, background, ignore_index, coarse, palette)
+    if values is None:
+        values, unit = joint_values(given, names, background)
+    joint = joint_labels(names, background, ignore_index, coarse, palette, values, unit)
     maps = {}
     for name, (labels, ids) in given.items():
         with _errors_of(name):

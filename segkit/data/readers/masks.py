@@ -10,6 +10,7 @@ from segkit.data.readers.bands import GREY, GREY_ALPHA, RGB, RGBA, Raster
 from segkit.data.readers.colors import ids_of_colors
 from segkit.data.readers.formats import Unreadable, exact_format, reading
 from segkit.data.readers.pictures import decode_ids
+from segkit.data.readers.scores import ids_of_scores
 from segkit.data.readers.tiff import decode_tiff_ids
 from segkit.labels import MAX_ID, LabelSpace
 
@@ -23,7 +24,8 @@ def read_mask(path: Place, labels: LabelSpace) -> np.ndarray:
     PNG, TIFF: the grey value, or the index of a palette, is the id. Where a file holds colours
     (RGB; RGBA if nothing is transparent), each is the colour of a class in `labels.palette`, or
     of ignored pixels. .npy: whole numbers (H, W). Independent classes: planes (H, W, C) in .npy
-    or a TIFF of C bands, each 0/1 or 0/255, and the ignore index.
+    or a TIFF of C bands, each 0/1 or 0/255, and the ignore index. Where `labels` has bins, the
+    file holds scores, and these are cut into ids.
 
     Whether `labels` knows each id is not looked at.
 
@@ -37,6 +39,8 @@ def read_mask(path: Place, labels: LabelSpace) -> np.ndarray:
     data = read_bytes(path)
     with reading(path, _WHAT):
         raster, format = _decoded(data, path)
+        if labels.bins is not None:
+            return ids_of_scores(raster, labels, path)
         if not labels.exclusive:
             if format == "PNG" and raster.content != GREY:
                 raise Unreadable(_not_planes(raster, labels, path))
