@@ -19,6 +19,7 @@ _ROOMS = (
     "class_weights",
     "clusters",
     "coarse",
+    "combinations",
     "comparison",
     "config",
     "contract",

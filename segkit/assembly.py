@@ -49,11 +49,8 @@ def require_batches(config: DictConfig, splits: Mapping[str, Source]) -> None:
     """Refuses data that training cannot make batches of, before anything is computed on them.
 
     Raises:
-        ValueError: if train or val has no image, classes may overlap, or images differ in size
-            and nothing mends that.
+        ValueError: if train or val has no image, or images differ in size and nothing mends that.
     """
-    for source in splits.values():
-        evidence.require_exclusive(source.labels)
     evidence.require_images(splits)
     patch = build(config.patches).size
     sizes = getattr(innermost(splits["train"]), "sizes", [])
@@ -136,9 +133,13 @@ def assemble(
     with strategy.scope():
         model = _model(config, source, weights, normalization, fresh)
         average = None if trainer.ema is None else Average(model, trainer.ema)
-    names, loss = source.labels.names, model.loss
-    # Weighted as the loss is, of which the second are the parts.
-    scores = lambda: [metrics.MeanIoU(names), metrics.ClassLosses(loss, names)]  # noqa: E731
+    labels, loss = source.labels, model.loss
+
+    def scores() -> list[keras.metrics.Metric]:
+        # Weighted as the loss is, of which the second are the parts.
+        iou = metrics.MeanIoU(labels.names, labels.exclusive)
+        return [iou, metrics.ClassLosses(loss, labels.names)]
+
     log.info("%s: %s parameters, %s", model.name, f"{model.count_params():,}", described(loss))
     return Loop(model, scores, strategy, trainer.accumulate, average)
 

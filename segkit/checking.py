@@ -140,10 +140,6 @@ def readiness(
     """
     kind, hint = "class without evidence", " Mend the other errors first." if behind else ""
     try:
-        evidence.require_exclusive(labels)
-    except ValueError as error:
-        return [Problem("classes that overlap", "", str(error))]
-    try:
         evidence.require_images({name: range(c.total_images) for name, c in counts.items()})
     except ValueError as error:
         return [Problem("empty split", "", str(error) + hint)]

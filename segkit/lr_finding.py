@@ -148,6 +148,7 @@ def _assembled(config: DictConfig, count: int) -> tuple[Loop, Any]:
     config.schedule = {"_target_": "segkit.schedules.adjustable"}
     strategy = assembly.prepare(config)
     splits = sources.open_splits(config.data)
+    preflight.require_fitting(build(config.loss), splits["train"].labels)
     assembly.require_batches(config, splits)
     source = splits["train"]
     survey = sources.survey(source, config.data)

@@ -24,6 +24,48 @@ log = logging.getLogger(__name__)
 GATES_OF_BELIEF = ("predicted", "soft")
 
 
+FOR_INDEPENDENT = "loss=binary_cross_entropy, loss=bce_dice or loss=cosine_similarity"
+
+
+def require_fitting(loss: Any, labels: LabelSpace) -> None:
+    """Refuses a loss that means nothing for these classes, before anything is computed.
+
+    Independent classes need a sigmoid each: a softmax gives each pixel one class. `Exclusion`
+    punishes just what overlapping classes are right to do. A loss over ordered classes needs an
+    order.
+
+    Args:
+        loss: as built; the terms of a sum are found.
+        labels: the label space.
+
+    Raises:
+        ValueError: naming the terms, and what to type instead.
+    """
+    terms = list(terms_of(loss))
+    if not labels.exclusive:
+        softmax = [term.name for term in terms if term.head == "softmax"]
+        if softmax:
+            raise ValueError(
+                "Classes that may overlap need a loss in which each has a sigmoid of its own. "
+                f"Received: {', '.join(softmax)}, over a softmax, which gives a pixel one class. "
+                f"Type {FOR_INDEPENDENT}; or, where classes do not overlap and masks hold one id a "
+                "pixel, labels.exclusive=true."
+            )
+        if any(isinstance(term, Exclusion) for term in terms):
+            raise ValueError(
+                "The loss exclusion pushes a class down wherever another one is labelled, so "
+                "classes must exclude each other. Received: classes that may overlap. "
+                f"Type {FOR_INDEPENDENT}."
+            )
+    ordered = [term.name for term in terms if getattr(term, "ordered", False)]
+    if ordered and getattr(labels, "values", None) is None:
+        raise ValueError(
+            f"The loss {', '.join(ordered)} measures how far apart classes are, so they need an "
+            f"order. Received: {', '.join(labels.names)}, without values. Give each class a "
+            "number, in ascending order, as values in classes.json, or take another loss."
+        )
+
+
 def check_exclusion(loss: Any, labels: LabelSpace) -> None:
     """Refuses an `Exclusion` with another background than the data have.
 
@@ -106,6 +148,8 @@ def check_estimates(loss: Any, labels: LabelSpace, counts: ClassCounts) -> None:
     """
     looked = counts.annotated_images[list(labels.foreground)]
     if not (looked < counts.total_images).any():
+        return
+    if not labels.exclusive:  # these losses are over a softmax
         return
     estimates = any(estimated_terms(loss))
     if estimates and counts.at_random:

@@ -74,6 +74,8 @@ def as_trained(run: Run, options: Mapping[str, Any]) -> dict[str, Any]:
         "fit": run.fit or "resize",
         "channels": run.channels,
         "value_range": run.value_range,
+        # Where classes of the run exclude each other, others are refused by name, not misread.
+        "exclusive": None if run.labels.exclusive else False,
     }
     taken = {key: there[key] for key, value in options.items() if value == AS_TRAINED}
     if taken:

@@ -11,7 +11,7 @@ import keras
 import numpy as np
 from PIL import Image
 
-from segkit import metrics, tables, targets
+from segkit import combinations, metrics, tables, targets
 from segkit.contract import Sample, Source
 from segkit.data.patches import window
 from segkit.data.tiles import windows
@@ -26,7 +26,7 @@ class Evaluation:
     known: counts on known cells.
     truth: counts against the full truth, over the images that have one; None if none has.
     bounds: over all that the unknown cells may turn out to be; None if nobody asked.
-    examples: samples to show, each with its predicted ids (H, W).
+    examples: samples to show, each with its predicted ids (H, W), or planes (H, W, C).
     """
 
     known: Counts
@@ -64,7 +64,8 @@ def evaluate(
     Args:
         model: maps images in [0, 1], float32 (B, H, W, K), to logits (B, H, W, C).
         source: what to predict; images of one size and type share a batch, others get one of
-            their own. Its classes exclude each other.
+            their own. The most probable class counts at each pixel; of independent classes, each
+            whose probability is at least 0.5.
         batch_size: images a batch, at most.
         examples: how many samples to return with their prediction, spread evenly.
         bounds: True also bounds the scores over all that the unknown cells may turn out to be.
@@ -73,14 +74,8 @@ def evaluate(
             furthest from the edge of a tile. None: whole images.
 
     Raises:
-        ValueError: if the source is empty, or its classes may overlap.
+        ValueError: if the source is empty.
     """
-    if not source.labels.exclusive:
-        raise ValueError(
-            "Evaluation takes the most probable class of each pixel, so classes exclude each "
-            "other. Received: exclusive=False. Score each channel on its own, as a label space "
-            "of that class and its background."
-        )
     if not len(source):
         raise ValueError("There is no image to evaluate on. Received: an empty split.")
     chosen = set(np.linspace(0, len(source) - 1, min(examples, len(source))).astype(int).tolist())
@@ -88,9 +83,9 @@ def evaluate(
     for samples in _batches(source, batch_size if tile is None else 1):
         images = np.stack([sample.image for sample in samples])
         if tile is None:
-            predictions = _predicted(model, images)
+            predictions = _predicted(model, images, source.labels)
         else:
-            predictions = _stitched(model, images[0], tile, batch_size)[None]
+            predictions = _stitched(model, images[0], tile, batch_size, source.labels)[None]
         part = _count(samples, predictions, source.labels, bounds)
         shown = zip(range(index, index + len(samples)), samples, predictions)
         part.examples = [(sample, prediction) for i, sample, prediction in shown if i in chosen]
@@ -102,7 +97,11 @@ def evaluate(
 def write_gallery(
     folder: Path, examples: list[tuple[Sample, np.ndarray]], labels: LabelSpace, split: str
 ) -> None:
-    """Writes images, masks, truths and predictions as PNG, and `gallery.json` that lists them."""
+    """Writes images, masks, truths and predictions as PNG, and `gallery.json` that lists them.
+
+    Of independent classes the pictures hold places in a table of each item, `combinations`: the
+    sets of classes that a pixel of it has, see `segkit.combinations`.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     items = []
     for number, (sample, prediction) in enumerate(examples):
@@ -111,18 +110,15 @@ def write_gallery(
         target = targets.encode(best[None], annotated[None], labels)
         item = {"name": sample.name, "annotated": sample.annotated.tolist()}
         item["mean_iou"] = metrics.count(target, prediction[None]).to_dict(labels.names)["mean_iou"]
-        layers = {
-            "image": _byte_image(sample.image),
-            "mask": sample.mask,
-            "truth": sample.truth,
-            "prediction": prediction,
-        }
+        layers = {"mask": sample.mask, "truth": sample.truth, "prediction": prediction}
+        shown, table = combinations.shown_as_ids(layers, labels)
+        layers = {"image": _byte_image(sample.image), **shown}
         for key, layer in layers.items():
             name = f"{number:04d}.png" if key == "image" else f"{number:04d}_{key}.png"
             item[key] = None if layer is None else name
             if layer is not None:
                 _small(layer).save(folder / name)
-        items.append(item)
+        items.append(item | table)
     text = json.dumps({"split": split, "items": items}, indent=1)
     (folder / "gallery.json").write_text(text + "\n", encoding="utf-8")
 
@@ -161,20 +157,29 @@ def _alike(image: np.ndarray, other: np.ndarray) -> bool:
     return image.shape == other.shape and image.dtype == other.dtype
 
 
-def _predicted(model: keras.Model, images: np.ndarray) -> np.ndarray:
-    return np.argmax(model.predict_on_batch(_scaled(images)), axis=-1).astype("uint16")
+def _predicted(model: keras.Model, images: np.ndarray, labels: LabelSpace) -> np.ndarray:
+    """Ids (B, H, W), or planes (B, H, W, C) of independent classes."""
+    logits = model.predict_on_batch(_scaled(images))
+    if not labels.exclusive:
+        return logits >= 0  # a probability of 0.5
+    return np.argmax(logits, axis=-1).astype("uint16")
 
 
 def _stitched(
-    model: keras.Model, image: np.ndarray, tile: tuple[int, int], batch_size: int
+    model: keras.Model,
+    image: np.ndarray,
+    tile: tuple[int, int],
+    batch_size: int,
+    labels: LabelSpace,
 ) -> np.ndarray:
-    """The prediction (H, W) of an image (H, W, K), tile by tile."""
-    found = np.empty(image.shape[:2], "uint16")
+    """The prediction (H, W), or (H, W, C), of an image (H, W, K), tile by tile."""
+    rest, kind = ((), "uint16") if labels.exclusive else ((labels.num_classes,), "bool")
+    found = np.empty((*image.shape[:2], *rest), kind)
     waiting = list(windows(image.shape[:2], tile))
     while waiting:
         now, waiting = waiting[:batch_size], waiting[batch_size:]
         seen = np.stack([window(image, place.corner, tile) for place in now])
-        for place, prediction in zip(now, _predicted(model, seen)):
+        for place, prediction in zip(now, _predicted(model, seen, labels)):
             found[place.outer] = prediction[place.inner]
     return found
 

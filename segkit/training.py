@@ -93,6 +93,7 @@ def _run(
     config: DictConfig, strategy: tf.distribute.Strategy, folder: Path, started: float
 ) -> float | None:
     splits = sources.open_splits(config.data)
+    preflight.require_fitting(build(config.loss), splits["train"].labels)
     assembly.require_batches(config, splits)
     surveys = _survey(splits, config.data)
     shares = build(config.sampling)(surveys["train"].present, surveys["train"].annotated)

@@ -18,6 +18,7 @@ LAYERS = [
     {"labels"},
     {
         "targets",
+        "combinations",
         "erasing",
         "config",
         "tables",

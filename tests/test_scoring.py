@@ -2,7 +2,6 @@
 
 import keras
 import numpy as np
-import pytest
 
 from segkit import scoring
 from segkit.contract import Sample
@@ -37,10 +36,25 @@ def test_images_of_two_types_are_scaled_each_in_its_way():
     assert [sample.name for sample, _ in found.examples] == list("0123")
 
 
-def test_classes_that_may_overlap_are_not_scored_by_the_most_probable_one():
-    labels = LabelSpace(["organ", "tumour"], background=None, exclusive=False)
-    with pytest.raises(ValueError, match="exclude each other. Received: exclusive=False. Score"):
-        scoring.evaluate(keras.Sequential(), Greys(labels))
+class Planes(Greys):
+    """The same images; "bright" as above, and "any" everywhere, in planes."""
+
+    def __getitem__(self, index):
+        sample = super().__getitem__(index)
+        return sample._replace(mask=np.stack([np.ones_like(sample.mask), sample.mask], -1))
+
+
+def test_independent_classes_are_scored_each_from_a_probability_of_a_half():
+    above = keras.layers.Dense(2)
+    model = keras.Sequential([keras.Input((None, None, 1)), above])
+    above.set_weights([np.array([[0.0, 1.0]]), np.array([0.0, -0.5])])  # a logit of 0 is a half
+    labels = LabelSpace(["any", "bright"], background=None, exclusive=False)
+    found = scoring.evaluate(model, Planes(labels), batch_size=4, examples=4, bounds=True)
+    tiled = scoring.evaluate(model, Planes(labels), batch_size=4, tile=(1, 2))
+    assert found.known.iou.tolist() == tiled.known.iou.tolist() == [1, 1]
+    assert found.known.confusion.tolist() == [[16, 12], [12, 12]]
+    assert found.examples[0][1].shape == (2, 2, 2)
+    np.testing.assert_array_equal(found.bounds.iou, 1)
 
 
 class Large:

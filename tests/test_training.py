@@ -209,13 +209,6 @@ def test_what_cannot_be_trained_with_is_refused_before(tmp_path, overrides, word
         train(tmp_path, *overrides)
 
 
-def test_independent_classes_are_refused_at_the_start(tmp_path, monkeypatch):
-    labels = LabelSpace(["organ", "tumour"], background=None, exclusive=False)
-    monkeypatch.setattr(sources, "open_splits", lambda _: {"train": Listed([], labels)})
-    with pytest.raises(ValueError, match="exclude each other.*organ, tumour.*not yet trained"):
-        train(tmp_path)
-
-
 def test_weights_of_images_are_trained_with(monkeypatch):
     """Of two images one weighs nothing: the model learns the other, of another class, alone."""
     config = compose("train", [*TINY, "augment=none", "sampling=uniform", "trainer.epochs=30"])

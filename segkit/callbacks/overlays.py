@@ -32,8 +32,9 @@ def panels(sample: Sample, logits: np.ndarray, labels: LabelSpace, most: int = 5
     if sample.truth is not None:
         full = np.ones_like(sample.annotated)
         views.append(painted(image, encode(sample.truth[None], full[None], labels)[0], labels))
-    best = logits.argmax(-1)[..., None] == np.arange(labels.num_classes)
-    states = best if labels.exclusive else logits > 0
+    states = logits >= 0
+    if labels.exclusive:
+        states = logits.argmax(-1)[..., None] == np.arange(labels.num_classes)
     views.append(painted(image, states.astype("int8"), labels))
     height = image.shape[0]
     gap = np.full((height, GAP, 3), 255, np.uint8)
@@ -43,19 +44,24 @@ def panels(sample: Sample, logits: np.ndarray, labels: LabelSpace, most: int = 5
 
 
 def painted(image: np.ndarray, target: np.ndarray, labels: LabelSpace) -> np.ndarray:
-    """The image under the colours of a target: uint8 (H, W, 3), int8 (H, W, C) -> (H, W, 3)."""
+    """The image under the colours of a target: uint8 (H, W, 3), int8 (H, W, C) -> (H, W, 3).
+
+    A pixel of several classes gets the mean of their colours.
+    """
     shown = image.astype("float32")
-    for c in labels.foreground:
-        where = target[..., c] == LABELLED
-        shown[where] += STRENGTH * (np.float32(labels.palette[c]) - shown[where])
+    there = target[..., list(labels.foreground)] == LABELLED
+    colors = np.float32([labels.palette[c] for c in labels.foreground])
+    where = there.any(-1)
+    several = there[where].astype("float32")
+    mean = several @ colors / several.sum(-1, keepdims=True)
+    shown[where] += STRENGTH * (mean - shown[where])
     nobody = (target == UNKNOWN).all(-1)
     shown[nobody] += STRENGTH * (np.float32(GREY) - shown[nobody])
     # Where classes are in doubt the target still says background, if that is what is stored.
-    labelled = (target[..., list(labels.foreground)] == LABELLED).any(-1)
     distance, width = HATCH
     rows, columns = np.indices(target.shape[:2])
     stripes = (rows + columns) % distance < width
-    doubt = (target == UNKNOWN).any(-1) & ~labelled & ~nobody & stripes
+    doubt = (target == UNKNOWN).any(-1) & ~where & ~nobody & stripes
     shown[doubt] += STRENGTH * (255 - shown[doubt])
     return shown.round().astype(np.uint8)
 

@@ -8,6 +8,7 @@ import shutil
 from pathlib import Path
 
 import numpy as np
+import tifffile
 from PIL import Image
 
 from segkit.contract import Sample, Source
@@ -30,6 +31,8 @@ def write_labels(labels: LabelSpace, root: str | Path) -> None:
 
 def write(source: Source, directory: str | Path, *, overwrite: bool = False) -> None:
     """Writes every sample of `source` as images/NAME.png, masks/NAME.png and truth/NAME.png.
+
+    Planes of independent classes become TIFFs of a band a class, masks/NAME.tif.
 
     What was annotated goes to annotations.csv, in `directory`, or beside it if it is called
     train, val or test: lines of other splits stay. All files are finished under a hidden folder
@@ -75,13 +78,13 @@ def _write_samples(source: Source, stage: Path) -> dict[str, str]:
     for index in range(len(source)):
         sample = source[index]
         name = sample.name or f"{index:06d}"
-        _check(sample, name, annotated)
+        _check(sample, name, annotated, source.labels)
         annotated[name] = format_annotated(sample.annotated, source.labels)
         image = sample.image[..., 0] if sample.image.shape[-1] == 1 else sample.image
         _save(image, stage / "images" / f"{name}.png")
-        _save(_narrow(sample.mask), stage / "masks" / f"{name}.png")
+        _save_mask(sample.mask, stage / "masks", name)
         if sample.truth is not None:
-            _save(_narrow(sample.truth), stage / "truth" / f"{name}.png")
+            _save_mask(sample.truth, stage / "truth", name)
     if not annotated:
         raise ValueError("There is nothing to write: the source is empty.")
     return annotated
@@ -112,7 +115,7 @@ def _write_rows(path: Path, rows: list[list[str]]) -> None:
     os.replace(unfinished, path)
 
 
-def _check(sample: Sample, name: str, written: dict[str, str]) -> None:
+def _check(sample: Sample, name: str, written: dict[str, str], labels: LabelSpace) -> None:
     if name in written or name != Path(name).name or name.startswith("."):
         raise ValueError(
             "Sample names become file names: each one different, without '/', not hidden. "
@@ -126,11 +129,29 @@ def _check(sample: Sample, name: str, written: dict[str, str]) -> None:
             "Scale the image to 0..255 and convert it."
         )
     for ids in (sample.mask, sample.truth):
-        if ids is not None and (ids.shape != shape[:2] or ids.min() < 0 or ids.max() > 65_535):
+        if ids is not None and not labels.exclusive:
+            _check_planes(ids, name, (*shape[:2], labels.num_classes))
+        elif ids is not None and (ids.shape != shape[:2] or ids.min() < 0 or ids.max() > 65_535):
             raise ValueError(
                 "A PNG holds masks (H, W) of ids in 0..65535, as large as their image. "
                 f"Received: {name!r}, {ids.shape}, ids {ids.min()}..{ids.max()}, image {shape}."
             )
+
+
+def _check_planes(planes: np.ndarray, name: str, shape: tuple[int, ...]) -> None:
+    if planes.shape != shape or planes.dtype != np.uint8:
+        raise ValueError(
+            f"Masks of independent classes are uint8 planes {shape}. "
+            f"Received: {name!r}, {planes.dtype} {planes.shape}."
+        )
+
+
+def _save_mask(mask: np.ndarray, folder: Path, name: str) -> None:
+    if mask.ndim == 2:
+        return _save(_narrow(mask), folder / f"{name}.png")
+    folder.mkdir(exist_ok=True)
+    options = {"photometric": "minisblack", "planarconfig": "contig", "compression": "zlib"}
+    tifffile.imwrite(folder / f"{name}.tif", mask, **options)
 
 
 def _narrow(ids: np.ndarray) -> np.ndarray:

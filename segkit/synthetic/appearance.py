@@ -75,13 +75,26 @@ class Appearance:
         """
         colors = self._colors(count, rng)
         image = cv2.merge([cv2.LUT(things, colors[k]) for k in range(self.channels)])
+        return self.taken(image.reshape(*things.shape, self.channels), rng)
+
+    def taken(self, image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+        """What a camera makes of flat colours: blur, uneven light, texture and noise.
+
+        Args:
+            image: uint8 (H, W, channels).
+            rng: the stream of this image.
+
+        Returns:
+            uint8 (H, W, channels).
+        """
+        shape = image.shape
         blur = self.levels["blur"] * (0.5 + 0.5 * rng.random())
         image = cv2.GaussianBlur(image, (3, 3), blur)
-        smooth = cv2.merge([self._smooth(*things.shape, rng)] * self.channels)
+        smooth = cv2.merge([self._smooth(*shape[:2], rng)] * self.channels)
         image = cv2.addWeighted(image, 1.0, smooth, 1.0, -_GREY)
         gain = self.levels["noise"] * (0.5 + 0.5 * rng.random()) / _UNIT
         image = cv2.addWeighted(image, 1.0, self._noise(image.shape, rng), gain, -_GREY * gain)
-        return image.reshape(*things.shape, self.channels)
+        return image.reshape(shape)
 
     def _colors(self, count: int, rng: np.random.Generator) -> np.ndarray:
         """uint8 (channels, 256): the colour of each thing; brighter or darker than entry 0."""

@@ -36,6 +36,7 @@ class Scenes:
         distractors: fewest and most shapes of no class (triangles, crosses, stars) an image;
             None: from 0 to 2 x difficulty, rounded.
         channels: 3 (RGB) or 1 (grey).
+        exclusive: None or True: a pixel shows one shape.
         split: name of a stream of its own; see `splits`.
 
     Raises:
@@ -56,9 +57,15 @@ class Scenes:
         difficulty: float = 0.5,
         distractors: Sequence[int] | None = None,
         channels: int = 3,
+        exclusive: bool | None = None,
         *,
         split: str = "",
     ):
+        if exclusive not in (None, True):
+            raise ValueError(
+                "In these scenes a pixel shows one shape, the one on top. Received: "
+                f"labels.exclusive={exclusive!r}. Take data=overlapping, whose shapes overlap."
+            )
         self.labels = LabelSpace(["background", *SHAPES])
         self.count = whole_number("count", count)
         self.height = whole_number("height", height, least=1)

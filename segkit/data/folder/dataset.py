@@ -10,6 +10,7 @@ import numpy as np
 from segkit.contract import whole_number
 from segkit.data import splitting
 from segkit.data.cache import open_cache
+from segkit.data.exclusive import require_flag, with_exclusive
 from segkit.data.folder.declarations import annotated_table, contradictions, trust
 from segkit.data.folder.inspection import Facts, inspect
 from segkit.data.folder.reading import Reader
@@ -64,6 +65,7 @@ def examine(
     follow_links: bool = False,
     cache: str = "none",
     cache_folder: str | None = None,
+    exclusive: bool | None = None,
     *,
     deep: bool = False,
 ) -> DataSet:
@@ -79,11 +81,12 @@ def examine(
         ValueError: on arguments that are out of range. What is wrong with the data does not raise.
     """
     options = _options(annotated, split, limit, seed, follow_links)
+    require_flag(exclusive)
     root = place(root)
     problems: list[Problem] = []
     empty = DataSet(root, None, None, [], {}, *(np.zeros(0),) * 2, [], [], problems)
     kept = open_cache(cache, cache_folder)
-    folders, labels = _described(root, follow_links, problems)
+    folders, labels = _described(root, follow_links, exclusive, problems)
     if labels is None:
         return empty
     reader = Reader(labels, size, fit, channels, value_range, kept)
@@ -174,7 +177,7 @@ def _options(
 
 
 def _described(
-    root: Place, follow_links: bool, problems: list[Problem]
+    root: Place, follow_links: bool, exclusive: bool | None, problems: list[Problem]
 ) -> tuple[dict[str, Place], LabelSpace | None]:
     """The split folders and classes.json; no labels where one of them cannot be used."""
     try:
@@ -182,8 +185,10 @@ def _described(
         named = [root / "classes.json", *(p / FILE_NAME for p in (root, *folders.values()))]
         outside = [] if follow_links else links_outside(root, named)
         problems.extend(outside)
-        # Nothing is read from out there.
-        return folders, None if outside else LabelSpace.from_json(named[0])
+        if outside:  # nothing is read from out there
+            return folders, None
+        labels = LabelSpace.from_json(named[0])
+        return folders, with_exclusive(labels, exclusive, str(named[0]))
     except (OSError, ValueError) as error:
         problems.append(Problem("no data set", str(root), str(error)))
         return {}, None

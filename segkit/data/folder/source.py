@@ -105,6 +105,7 @@ def splits(
     follow_links: bool = False,
     cache: str = "none",
     cache_folder: str | None = None,
+    exclusive: bool | None = None,
 ) -> dict[str, Folder]:
     """The splits of a folder data set, by name, after a look at every file.
 
@@ -126,6 +127,8 @@ def splits(
         cache: where decoded images are kept: "none", "memory", or "disk". With a cache all
             images are decoded here, so that a damaged one is found now.
         cache_folder: for "disk"; None: ~/.cache/segkit.
+        exclusive: whether classes exclude each other (one id a pixel) or not (planes); None: as
+            classes.json says. See `segkit.data.exclusive`.
 
     Raises:
         BadData: a ValueError that names the first files that cannot be used, and why.
@@ -144,6 +147,7 @@ def splits(
         follow_links=follow_links,
         cache=cache,
         cache_folder=cache_folder,
+        exclusive=exclusive,
     )
     require_none(found.problems)
     warn(found.problems)

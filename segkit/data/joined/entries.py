@@ -79,4 +79,9 @@ def _entry(name: str, given: Any, shared: Mapping[str, Any]) -> Entry:
     options = {**shared, **{key: value for key, value in given.items() if key != "ids"}}
     if listed is not None:
         options["annotated"] = shared["annotated"]
+    if options.get("exclusive") is False:
+        raise ValueError(
+            f"{name}: only classes that exclude each other can be joined. Received: "
+            "labels.exclusive=false. Leave it out, or train on one data set with data=folder."
+        )
     return Entry(options, ids or {}, listed)
