@@ -5,7 +5,7 @@ from __future__ import annotations
 from segkit.labels import LabelSpace
 
 # Of one entry a class in the description of a label space.
-_PER_CLASS = ("names", "palette", "values")
+_PER_CLASS = ("names", "palette")
 
 
 def with_exclusive(
