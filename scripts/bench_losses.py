@@ -34,12 +34,16 @@ LOSSES = {
     "marginal_cross_entropy, smoothed": lambda w: losses.MarginalCrossEntropy(w, 0.1),
     "focal_cross_entropy": losses.FocalCrossEntropy,
     "estimated_cross_entropy": lambda w: losses.EstimatedCrossEntropy(w, annotated_share=0.5),
+    "earth_movers": losses.EarthMovers,
     "soft_dice": losses.SoftDice,
     "tversky": losses.Tversky,
     "marginal_dice": losses.MarginalDice,
     "leaf_dice": losses.LeafDice,
     "bce_dice": losses.BCEDice,
     "exclusion": losses.Exclusion,
+    "binary_cross_entropy": losses.BinaryCrossEntropy,
+    "mean_squared_error": losses.MeanSquaredError,
+    "cosine_similarity": losses.CosineSimilarity,
 }
 
 

@@ -5,6 +5,7 @@ from typing import Callable, NamedTuple
 
 import keras
 import numpy as np
+from scipy.stats import energy_distance
 
 from segkit import losses
 from segkit.contract import UNKNOWN
@@ -82,11 +83,43 @@ def squared_dice(t, z):
     return np.where(area(t) > 0, cost, 0).mean(-1)
 
 
-def bce_dice(smoothing=0.0):
-    bce = keras.losses.BinaryCrossentropy(
-        from_logits=True, label_smoothing=smoothing, reduction=None
+def bce(smoothing=0.0):
+    return partial(
+        of_keras,
+        keras.losses.BinaryCrossentropy(
+            from_logits=True, label_smoothing=smoothing, reduction=None
+        ),
     )
-    return lambda t, z: of_keras(bce, t, z) + dice(t, sigmoid(z)).mean(-1)
+
+
+def bce_dice(smoothing=0.0):
+    return lambda t, z: bce(smoothing)(t, z) + dice(t, sigmoid(z)).mean(-1)
+
+
+def squared_error(smoothing=0.0):
+    squared = keras.losses.MeanSquaredError(reduction=None)
+    return lambda t, z: of_keras(squared, t * (1 - smoothing) + smoothing / 2, sigmoid(z))
+
+
+def cosine(smooth=1.0, smoothing=0.0):
+    def plain(t, z):
+        """Keras' of one vector an image, with one more cell that is on in both."""
+        goals = t * (1 - smoothing) + smoothing / 2
+        one_more = np.full((len(t), 1), smooth**0.5, "float32")
+        vectors = [
+            np.concatenate([x.reshape(len(t), -1), one_more], 1) for x in (goals, sigmoid(z))
+        ]
+        return 1 + np.asarray(keras.losses.CosineSimilarity(reduction=None)(*vectors))
+
+    return plain
+
+
+def earth_movers(t, z):
+    """SciPy's distance of distributions is sqrt(2 sum (F - G)^2)."""
+    classes = np.arange(t.shape[-1])
+    pairs = zip(t.reshape(-1, len(classes)), softmax(z).reshape(-1, len(classes)))
+    distances = [energy_distance(classes, classes, label, p) for label, p in pairs]
+    return np.reshape(distances, (len(t), -1)).mean(1) / np.sqrt(2 * len(classes))
 
 
 def exclusion(t, z):
@@ -129,7 +162,11 @@ CE = (losses.CrossEntropy, reference.cross_entropy)
 GATED = (losses.GatedCrossEntropy, reference.gated_cross_entropy)
 MARGINAL = (losses.MarginalCrossEntropy, reference.marginal_cross_entropy)
 FOCAL = (losses.FocalCrossEntropy, reference.focal_cross_entropy)
-BCE = (losses.BCEDice, reference.bce_dice)
+BCE = (losses.BinaryCrossEntropy, reference.binary_cross_entropy)
+BCE_DICE = (losses.BCEDice, reference.bce_dice)
+SQUARED = (losses.MeanSquaredError, reference.mean_squared_error)
+COSINE = (losses.CosineSimilarity, reference.cosine_similarity)
+EARTH_MOVERS = (losses.EarthMovers, reference.earth_movers)
 EXCLUSION = (losses.Exclusion, reference.exclusion)
 TVERSKY = (losses.Tversky, reference.tversky)
 
@@ -163,8 +200,19 @@ TABLE = {
     "MarginalDice": row(losses.MarginalDice, reference.marginal_dice, soft_dice, label_set=True),
     "EstimatedDice": row(*ESTIMATED_DICE, soft_dice, annotated_share=0.6),
     "LeafDice": row(losses.LeafDice, reference.leaf_dice, squared_dice, label_set=True),
-    "BCEDice": row(*BCE, bce_dice(), silent=unknown_cells),
-    "BCEDice smoothed": row(*BCE, bce_dice(0.2), silent=unknown_cells, label_smoothing=0.2),
+    "EarthMovers": row(*EARTH_MOVERS, earth_movers, label_set=True),
+    "BCEDice": row(*BCE_DICE, bce_dice(), silent=unknown_cells),
+    "BCEDice smoothed": row(*BCE_DICE, bce_dice(0.2), silent=unknown_cells, label_smoothing=0.2),
+    "BinaryCrossEntropy": row(*BCE, bce(), silent=unknown_cells),
+    "BinaryCrossEntropy smoothed": row(*BCE, bce(0.4), silent=unknown_cells, label_smoothing=0.4),
+    "MeanSquaredError": row(*SQUARED, squared_error(), silent=unknown_cells),
+    "MeanSquaredError smoothed": row(
+        *SQUARED, squared_error(0.4), silent=unknown_cells, label_smoothing=0.4
+    ),
+    "CosineSimilarity": row(*COSINE, cosine(0.3), silent=unknown_cells, smooth=0.3),
+    "CosineSimilarity smoothed": row(
+        *COSINE, cosine(1.0, 0.4), silent=unknown_cells, label_smoothing=0.4
+    ),
     # What it reads is never among the candidates of a pixel.
     "Exclusion": row(*EXCLUSION, exclusion, label_set=True, silent=unknown_cells),
     "WeightedSum": Row(make_sum, twin_of_sum, weighted_sum),

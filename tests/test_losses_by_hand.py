@@ -5,6 +5,7 @@ import pytest
 from gradients import gradient
 
 from segkit import losses
+from segkit.config import build, compose
 from segkit.contract import UNKNOWN
 from segkit.losses import reference
 
@@ -23,6 +24,20 @@ def test_source_5_the_weight_follows_the_true_class():
     assert 4 * float(other(target, logits)) == pytest.approx(sum(terms) + terms[3], abs=2e-4)
     twin = reference.cross_entropy(target, logits, [1, 2], weight_by="prediction")
     assert float(other(target, logits)) == pytest.approx(twin[0], rel=1e-6)
+
+
+def test_source_5_by_the_prediction_rewards_cheap_classes():
+    """Of two unsure predictions of class 1, the one that leans to the cheap class 0 costs more by
+    the label, and half as much by the prediction. As chosen on the command line."""
+    target = np.eye(2, dtype="int8")[[[[1]]]]
+    leaning = [np.log([[[[p, 1 - p]]]]) for p in (0.49, 0.5001)]
+    options = {"class_weights": [1, 2]}
+    by_label, by_prediction = (
+        build(compose("train", ["loss=cross_entropy", f"loss.weight_by={by}"]).loss, **options)
+        for by in ("label", "prediction")
+    )
+    costs = [[float(loss(target, z)) for z in leaning] for loss in (by_label, by_prediction)]
+    assert costs[0][0] < costs[0][1] and costs[1][0] > 1.9 * costs[1][1]
 
 
 def test_soft_dice_by_hand():

@@ -5,6 +5,7 @@ import pytest
 from loss_table import TABLE, WEIGHTS, make
 
 from segkit import losses
+from segkit.losses.compound import heads_of, is_ordered
 
 every_loss = pytest.mark.parametrize("name", TABLE)
 
@@ -39,7 +40,7 @@ def test_bad_calls(name, batch):
 REGIONS = [losses.SoftDice, losses.Tversky, losses.MarginalDice, losses.LeafDice, losses.Exclusion]
 
 
-@pytest.mark.parametrize("cls", [*REGIONS, losses.BCEDice])
+@pytest.mark.parametrize("cls", [*REGIONS, losses.BCEDice, losses.CosineSimilarity])
 @pytest.mark.parametrize("smooth", [0, -1.0, float("inf"), "x", None])
 def test_smooth_must_be_positive(cls, smooth):
     with pytest.raises(ValueError, match=f"{cls.__name__} needs smooth > 0 .*Received: {smooth!r}"):
@@ -126,6 +127,26 @@ def test_exclusion_beside_a_softmax_warns():
     inner = losses.WeightedSum([losses.BCEDice(), losses.Exclusion()])  # as it is meant: no warning
     with pytest.warns(UserWarning, match="sum with soft_dice, over a softmax.*Leave exclusion out"):
         losses.WeightedSum([inner, losses.SoftDice()])
+
+
+@pytest.mark.parametrize(
+    "loss, heads, ordered",
+    [
+        (losses.CrossEntropy(), {"softmax"}, False),
+        (losses.EarthMovers(), {"softmax"}, True),
+        (losses.CosineSimilarity(), {"sigmoid"}, False),
+        (losses.WeightedSum([losses.BCEDice(), losses.CosineSimilarity()]), {"sigmoid"}, False),
+        (losses.WeightedSum([losses.CrossEntropy(), losses.EarthMovers()]), {"softmax"}, True),
+        (
+            losses.WeightedSum([losses.WeightedSum([losses.EarthMovers()]), losses.BCEDice()]),
+            {"softmax", "sigmoid"},
+            True,
+        ),
+    ],
+)
+def test_a_loss_says_which_classes_it_is_for(loss, heads, ordered):
+    assert heads_of(loss) == heads and is_ordered(loss) == loss.ordered == ordered
+    assert loss.head == ("softmax" if "softmax" in heads else "sigmoid")
 
 
 def test_class_weights_of_a_sum_go_to_the_terms_that_have_none(batch):

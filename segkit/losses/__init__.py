@@ -5,6 +5,7 @@
 
 from segkit.losses import reference
 from segkit.losses.base import SegmentationLoss
+from segkit.losses.cellwise import BinaryCrossEntropy, MeanSquaredError
 from segkit.losses.compound import WeightedSum
 from segkit.losses.cross_entropy import CrossEntropy
 from segkit.losses.estimated import EstimatedCrossEntropy, EstimatedDice
@@ -12,11 +13,16 @@ from segkit.losses.gated import GatedCrossEntropy
 from segkit.losses.independent import BCEDice, Exclusion
 from segkit.losses.label_sets import LeafDice, MarginalDice
 from segkit.losses.marginal import FocalCrossEntropy, MarginalCrossEntropy
+from segkit.losses.ordered import EarthMovers
 from segkit.losses.overlap import SoftDice, Tversky
+from segkit.losses.similarity import CosineSimilarity
 
 __all__ = [
     "BCEDice",
+    "BinaryCrossEntropy",
+    "CosineSimilarity",
     "CrossEntropy",
+    "EarthMovers",
     "EstimatedCrossEntropy",
     "EstimatedDice",
     "Exclusion",
@@ -25,6 +31,7 @@ __all__ = [
     "LeafDice",
     "MarginalCrossEntropy",
     "MarginalDice",
+    "MeanSquaredError",
     "SegmentationLoss",
     "SoftDice",
     "Tversky",

@@ -32,6 +32,8 @@ class SegmentationLoss(keras.losses.Loss):
 
     # The activation under which the logits become probabilities: "softmax" or "sigmoid".
     head = "softmax"
+    # Whether the order of the classes means something: then they must be ordered.
+    ordered = False
 
     def __init__(
         self,
@@ -59,10 +61,7 @@ class SegmentationLoss(keras.losses.Loss):
 
         The shares of an image add up to its loss, so a log of them shows where it comes from.
         """
-        target, logits = self._checked(target, logits)
-        # Where nothing is known, not even a NaN of the model may reach the sums.
-        logits = ops.where(judged_pixels(target)[..., None], logits, 0)
-        return self.shares(target, logits)
+        return self.shares(*self._cleaned(target, logits))
 
     def shares(self, target: Any, logits: Any) -> Any:
         """What `per_class` returns; logits are float32 or float64 here."""
@@ -78,6 +77,12 @@ class SegmentationLoss(keras.losses.Loss):
         if keras.backend.standardize_dtype(logits.dtype) != "float64":
             logits = ops.cast(logits, "float32")
         return target, logits
+
+    def _cleaned(self, target: Any, logits: Any) -> tuple[Any, Any]:
+        """The same, with logits of 0 at ignored pixels."""
+        target, logits = self._checked(target, logits)
+        # Where nothing is known, not even a NaN of the model may reach the sums.
+        return target, ops.where(judged_pixels(target)[..., None], logits, 0)
 
     def _weights(self, target: Any, dtype: Any) -> Any:
         """(C,) weights, ones if there are none."""

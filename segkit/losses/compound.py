@@ -48,6 +48,8 @@ class WeightedSum(SegmentationLoss):
         _warn_of_exclusion([leaf for term in terms for leaf in terms_of(term)])
         self.losses = [self._weighted(term) for term in terms]
         self.weights = _finite(weights, len(self.losses))
+        self.head = "softmax" if "softmax" in heads_of(self) else "sigmoid"
+        self.ordered = is_ordered(self)
 
     def call(self, y_true: Any, y_pred: Any) -> Any:
         """(B, H, W, C) targets, (B, H, W, C) logits -> (B,)."""
@@ -91,6 +93,19 @@ def terms_of(loss: Any) -> Iterator[Any]:
         return
     for term in loss.losses:
         yield from terms_of(term)
+
+
+def heads_of(loss: Any) -> set[str]:
+    """The activations through which a loss reads the logits, all those of the terms of a sum.
+
+    {"sigmoid"} suits independent classes; with a "softmax" among them, classes must be exclusive.
+    """
+    return {term.head for term in terms_of(loss)}
+
+
+def is_ordered(loss: Any) -> bool:
+    """Whether a loss, or a term of a sum, asks for classes in an order that means something."""
+    return any(term.ordered for term in terms_of(loss))
 
 
 def _warn_of_exclusion(terms: Sequence[SegmentationLoss]) -> None:

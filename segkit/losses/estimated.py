@@ -11,7 +11,7 @@ from keras import ops
 from segkit.contract import LABELLED, UNKNOWN, judged_pixels, share
 from segkit.losses.compound import terms_of
 from segkit.losses.label_sets import MarginalDice
-from segkit.losses.pixelwise import PixelwiseLoss, set_terms
+from segkit.losses.pixelwise import SmoothedLoss, set_terms
 
 STEPS = 100  # of expectation and maximisation; it settles within a few
 
@@ -50,7 +50,7 @@ class EstimatedLoss:
 
 
 @keras.saving.register_keras_serializable("segkit")
-class EstimatedCrossEntropy(EstimatedLoss, PixelwiseLoss):
+class EstimatedCrossEntropy(EstimatedLoss, SmoothedLoss):
     """Marginal cross-entropy whose unknown state weighs as much as an annotation is likely missing.
 
         loss[b] = - 1/N[b] sum_hw w log sum_c v_c p_c

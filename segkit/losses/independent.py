@@ -1,4 +1,4 @@
-"""Losses for classes that may overlap: each channel on its own, through a sigmoid."""
+"""Losses that compare regions for classes that may overlap: each channel on its own."""
 
 from __future__ import annotations
 
@@ -7,20 +7,15 @@ from typing import Any, Sequence
 import keras
 from keras import ops
 
-from segkit.contract import RULED_OUT, UNKNOWN, share, whole_number
-from segkit.losses.base import (
-    SegmentationLoss,
-    judged_count,
-    judged_of,
-    labels_of,
-    unknown_of,
-)
+from segkit.contract import RULED_OUT, UNKNOWN, whole_number
+from segkit.losses.base import labels_of
+from segkit.losses.cellwise import BinaryCrossEntropy
 from segkit.losses.overlap import RegionLoss, check_smooth
 
 
 @keras.saving.register_keras_serializable("segkit")
-class BCEDice(SegmentationLoss):
-    """Binary cross-entropy plus (1 - Dice), each class on its own through a sigmoid.
+class BCEDice(BinaryCrossEntropy):
+    """`BinaryCrossEntropy` plus (1 - Dice), each class on its own through a sigmoid.
 
         loss[b] = sum_c { 1/(N C) sum_hw v k_c bce(t'_c, s_c)
                           + 1/C [1 - (2 sum_hw v k_c t_c s_c + e)
@@ -44,8 +39,6 @@ class BCEDice(SegmentationLoss):
         ValueError: if `smooth` is not positive, or `label_smoothing` not from 0 to 1.
     """
 
-    head = "sigmoid"
-
     def __init__(
         self,
         class_weights: Sequence[float] | None = None,
@@ -54,30 +47,19 @@ class BCEDice(SegmentationLoss):
         name: str = "bce_dice",
         **kwargs: Any,
     ):
-        super().__init__(class_weights, name=name, **kwargs)
+        super().__init__(class_weights, label_smoothing, name=name, **kwargs)
         self.smooth = check_smooth(smooth, "BCEDice")
-        self.label_smoothing = share("label_smoothing", label_smoothing)
 
     def shares(self, target: Any, logits: Any) -> Any:
-        judged = judged_of(target, logits.dtype)
-        t, count = labels_of(target, logits.dtype), target.shape[-1]
-        known = (1 - unknown_of(target, logits.dtype)) * self._pixel_weights(t)
-        soft = t * (1 - self.label_smoothing) + self.label_smoothing / 2
-        bce = ops.sum(known * (ops.softplus(logits) - soft * logits), axis=(1, 2))
-        s = ops.sigmoid(logits)
+        t, s = labels_of(target, logits.dtype), ops.sigmoid(logits)
+        known = self._known(target, t)
         overlap = ops.sum(known * t * s, axis=(1, 2))
         total = ops.sum(known * (t + s), axis=(1, 2))
         dice = (2 * overlap + self.smooth) / (total + self.smooth)
-        return (bce / judged_count(judged) + 1 - dice) / count
+        return super().shares(target, logits) + (1 - dice) / target.shape[-1]
 
     def get_config(self) -> dict[str, Any]:
-        own = {"smooth": self.smooth, "label_smoothing": self.label_smoothing}
-        return {**super().get_config(), **own}
-
-    def _pixel_weights(self, t: Any) -> Any:
-        count = ops.sum(t, axis=-1, keepdims=True)
-        weight = ops.sum(t * self._weights(t, t.dtype), axis=-1, keepdims=True)
-        return ops.where(count > 0, weight / ops.maximum(count, 1), 1)
+        return {**super().get_config(), "smooth": self.smooth}
 
 
 @keras.saving.register_keras_serializable("segkit")

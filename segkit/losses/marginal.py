@@ -9,11 +9,11 @@ import keras
 from keras import ops
 
 from segkit.contract import candidates, is_number, judged_pixels
-from segkit.losses.pixelwise import PixelwiseLoss, set_terms
+from segkit.losses.pixelwise import SmoothedLoss, set_terms
 
 
 @keras.saving.register_keras_serializable("segkit")
-class MarginalCrossEntropy(PixelwiseLoss):
+class MarginalCrossEntropy(SmoothedLoss):
     """Cross-entropy with the set of classes that a pixel may belong to.
 
         loss[b] = - 1/N[b] sum_hw w [(1 - e + e |S|/C) log q + e/C sum_{c not in S} log p_c]
@@ -54,7 +54,7 @@ class MarginalCrossEntropy(PixelwiseLoss):
 
 
 @keras.saving.register_keras_serializable("segkit")
-class FocalCrossEntropy(PixelwiseLoss):
+class FocalCrossEntropy(SmoothedLoss):
     """Marginal cross-entropy in which pixels that are nearly right count less.
 
         loss[b] = - 1/N[b] sum_hw w [(1 - e + e |S|/C) f(q) + e/C sum_{c not in S} f(p_c)]

@@ -28,22 +28,8 @@ class PixelwiseLoss(SegmentationLoss):
 
     Args:
         class_weights: w, one a class; None = 1 each.
-        label_smoothing: share of a label that is spread over all classes, from 0 to 1.
         name, reduction, dtype: see `keras.losses.Loss`.
-
-    Raises:
-        ValueError: if `label_smoothing` is not from 0 to 1.
     """
-
-    def __init__(
-        self,
-        class_weights: Sequence[float] | None = None,
-        label_smoothing: float = 0.0,
-        name: str | None = None,
-        **kwargs: Any,
-    ):
-        super().__init__(class_weights, name=name, **kwargs)
-        self.label_smoothing = share("label_smoothing", label_smoothing)
 
     def terms(self, target: Any, logits: Any) -> Any:
         """(B, H, W): what each pixel costs before weighting; logits are float32 or float64."""
@@ -61,9 +47,6 @@ class PixelwiseLoss(SegmentationLoss):
         owners = self._owners(target, logits.dtype) * self._label_weights(target, logits)
         terms = owners * self.terms(target, logits)[..., None]
         return ops.sum(terms, axis=(1, 2)) / judged_count(judged_of(target, logits.dtype))
-
-    def get_config(self) -> dict[str, Any]:
-        return {**super().get_config(), "label_smoothing": self.label_smoothing}
 
     def _owners(self, target: Any, dtype: Any) -> Any:
         """Which part of a term belongs to which class, (B, H, W, C): all to the label, or else
@@ -90,7 +73,33 @@ class PixelwiseLoss(SegmentationLoss):
         return ops.where(label > 0, label, mean)
 
 
-class LabelLoss(PixelwiseLoss):
+class SmoothedLoss(PixelwiseLoss):
+    """Base class of losses over pixels whose labels may be smoothed.
+
+    Args:
+        class_weights: see `PixelwiseLoss`.
+        label_smoothing: share of a label that is spread over all classes, from 0 to 1.
+        name, reduction, dtype: see `keras.losses.Loss`.
+
+    Raises:
+        ValueError: if `label_smoothing` is not from 0 to 1.
+    """
+
+    def __init__(
+        self,
+        class_weights: Sequence[float] | None = None,
+        label_smoothing: float = 0.0,
+        name: str | None = None,
+        **kwargs: Any,
+    ):
+        super().__init__(class_weights, name=name, **kwargs)
+        self.label_smoothing = share("label_smoothing", label_smoothing)
+
+    def get_config(self) -> dict[str, Any]:
+        return {**super().get_config(), "label_smoothing": self.label_smoothing}
+
+
+class LabelLoss(SmoothedLoss):
     """Base class of losses over pixels that have a term only where there is a label."""
 
     def _owners(self, target: Any, dtype: Any) -> Any:

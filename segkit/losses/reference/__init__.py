@@ -5,10 +5,16 @@ comparing it with its twin on a few pixels. One function a loss, same arguments;
 target (B, H, W, C) and logits (B, H, W, C) and return one value an image, float64 (B,).
 """
 
+from segkit.losses.reference.cells import (
+    binary_cross_entropy,
+    cosine_similarity,
+    mean_squared_error,
+)
 from segkit.losses.reference.estimated import estimated_cross_entropy, estimated_dice
 from segkit.losses.reference.pixels import log_softmax, softmax
 from segkit.losses.reference.pixelwise import (
     cross_entropy,
+    earth_movers,
     focal_cross_entropy,
     gated_cross_entropy,
     marginal_cross_entropy,
@@ -25,7 +31,10 @@ from segkit.losses.reference.regions import (
 
 __all__ = [
     "bce_dice",
+    "binary_cross_entropy",
+    "cosine_similarity",
     "cross_entropy",
+    "earth_movers",
     "estimated_cross_entropy",
     "estimated_dice",
     "exclusion",
@@ -35,6 +44,7 @@ __all__ = [
     "log_softmax",
     "marginal_cross_entropy",
     "marginal_dice",
+    "mean_squared_error",
     "soft_dice",
     "softmax",
     "tversky",

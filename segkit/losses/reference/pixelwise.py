@@ -15,6 +15,7 @@ from segkit.losses.reference.pixels import (
     log_softmax,
     log_sum,
     owners_at,
+    softmax,
     weights_of,
 )
 
@@ -91,6 +92,26 @@ def focal_cross_entropy(
         own = (1 - label_smoothing + part * len(possible)) * cost(log_sum(log_p[possible]))
         others = sum(cost(log_p[c]) for c in range(len(z)) if c not in possible)
         return float(w[owners_at(t)].mean()) * (own + part * others)
+
+    return _mean_over_judged(term, target, logits, class_weights)
+
+
+def earth_movers(
+    target: np.ndarray,
+    logits: np.ndarray,
+    class_weights: Sequence[float] | None = None,
+) -> np.ndarray:
+    """Twin of `segkit.losses.EarthMovers`."""
+
+    def term(t: np.ndarray, z: np.ndarray, w: np.ndarray) -> float:
+        possible = candidates_at(t)
+        if not len(possible):
+            return 0.0
+        cdf = np.cumsum(softmax(z))
+        nearest = np.where(np.arange(len(z)) < possible[-1], 0.0, 1.0)
+        for start, end in zip(possible, possible[1:]):
+            nearest[start:end] = cdf[start:end].mean()
+        return float(w[owners_at(t)].mean() * np.sqrt(np.mean((cdf - nearest) ** 2)))
 
     return _mean_over_judged(term, target, logits, class_weights)
 
