@@ -67,23 +67,25 @@ class EarthMovers(PixelwiseLoss):
 
 def _differences(p: Any, possible: Any) -> Any:
     """F - G, (B, H, W, C), of probabilities and the candidates."""
-    below = ops.cumsum(p, axis=-1)
-    above = ops.flip(ops.cumsum(ops.flip(p, axis=-1), axis=-1), axis=-1) - p
+    # All of it is in what lies beside the candidates. Summing nothing else, rounding stays small
+    # beside the loss, however small that is; the gradient is divided by it.
+    beside = ops.where(possible, 0, p)
+    below = ops.cumsum(beside, axis=-1)
+    above = ops.flip(ops.cumsum(ops.flip(beside, axis=-1), axis=-1), axis=-1) - beside
     passed = ops.cumsum(ops.cast(possible, "int32"), axis=-1)
     inside = ops.stop_gradient(_mean_to_next(below, possible))
     last = ops.equal(passed, passed[..., -1:])
-    # 1 - F is summed from its end, since what is left of 1 would be rounded.
     return ops.where(passed == 0, below, ops.where(last, -above, below - inside))
 
 
-def _mean_to_next(cdf: Any, possible: Any) -> Any:
-    """The mean of `cdf` from the last candidate up to the next one; between candidates only."""
+def _mean_to_next(values: Any, possible: Any) -> Any:
+    """The mean of `values` from the last candidate up to the next one; between candidates only."""
     count = possible.shape[-1]
-    sums, places = ops.cumsum(cdf, axis=-1), ops.arange(count, dtype=cdf.dtype)
+    sums, places = ops.cumsum(values, axis=-1), ops.arange(count, dtype=values.dtype)
     starts, ends = possible, ops.concatenate([possible[..., 1:], possible[..., -1:]], axis=-1)
     # Both grow with the class, so that of the last candidate is the largest so far.
     first = _largest_so_far(ops.where(starts, places, NEVER))
-    before = _largest_so_far(ops.where(starts, sums - cdf, NEVER))
+    before = _largest_so_far(ops.where(starts, sums - values, NEVER))
     after = -_largest_so_far(ops.flip(ops.where(ends, -sums, NEVER), axis=-1))
     end = -_largest_so_far(ops.flip(ops.where(ends, -places - 1, NEVER), axis=-1))
     after, end = ops.flip(after, axis=-1), ops.flip(end, axis=-1)
