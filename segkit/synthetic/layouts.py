@@ -50,7 +50,7 @@ class Layout:
             )
         object.__setattr__(self, "presence", _probabilities(self.presence))
         object.__setattr__(self, "objects", count_range("objects", self.objects, least=1))
-        object.__setattr__(self, "size", _size(self.size))
+        object.__setattr__(self, "size", size_range(self.size))
 
     @property
     def most(self) -> int:
@@ -122,7 +122,12 @@ def count_range(name: str, value: Sequence[int], least: int = 0) -> tuple[int, i
     )
 
 
-def _size(value: Sequence[float]) -> tuple[float, float]:
+def size_range(value: Sequence[float]) -> tuple[float, float]:
+    """(smallest, largest) radius as two floats.
+
+    Raises:
+        ValueError: unless there are two shares with 0 < smallest <= largest <= 0.5.
+    """
     try:
         low, high = (float(v) for v in value)
         if 0 < low <= high <= 0.5:
