@@ -138,7 +138,8 @@ def assemble(
     def scores() -> list[keras.metrics.Metric]:
         # Weighted as the loss is, of which the second are the parts.
         iou = metrics.MeanIoU(labels.names, labels.exclusive)
-        return [iou, metrics.ClassLosses(loss, labels.names)]
+        order = [] if labels.values is None else [metrics.OrderedErrors(labels.values)]
+        return [iou, metrics.ClassLosses(loss, labels.names), *order]
 
     log.info("%s: %s parameters, %s", model.name, f"{model.count_params():,}", described(loss))
     return Loop(model, scores, strategy, trainer.accumulate, average)

@@ -47,6 +47,9 @@ class Evaluation:
                 row["iou_bounds"] = pair
         if self.truth is not None:
             blocks[f"{split}/truth"] = self.truth.to_dict(labels.names)
+        if labels.values is not None:
+            for block in blocks.values():
+                block["ordered"] = metrics.ordered_block(np.array(block["confusion"]), labels)
         return blocks
 
 
@@ -138,7 +141,8 @@ def table(blocks: dict[str, Any], split: str) -> str:
         columns.append("true IoU")
         for row, true in zip([*rows, summary], [*truth["per_class"], {"iou": truth["mean_iou"]}]):
             row.append(_text(true["iou"]))
-    return tables.text(f"{split}, on known cells", ["class", *columns], rows, summary)
+    text = tables.text(f"{split}, on known cells", ["class", *columns], rows, summary)
+    return "\n".join([text, *tables.ordered(blocks, split)])
 
 
 def _batches(source: Source, batch_size: int) -> Iterator[list[Sample]]:

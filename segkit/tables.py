@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import Any, Sequence
+from typing import Any, Mapping, Sequence
 
 from rich.console import Console
 from rich.table import Table
@@ -41,6 +41,22 @@ def text(
     return "\n".join(line.rstrip() for line in capture.get().splitlines())
 
 
+def ordered(blocks: Mapping[str, Any], split: str) -> list[str]:
+    """How far off ordered classes are, a line a block of metrics.json; none where none are."""
+    lines = []
+    for name, against in ((split, "known cells"), (f"{split}/truth", "the truth")):
+        found = blocks.get(name, {}).get("ordered")
+        if found is None:
+            continue
+        unit = f" {plain(found['unit'])}" if found["unit"] else ""
+        error = f"mean absolute error {_scored(found, 'mean_absolute_error')}{unit}"
+        if found["mean_absolute_error_of_mean"] is not None:
+            error += f", of the mean {_scored(found, 'mean_absolute_error_of_mean')}{unit}"
+        kappa = f"quadratic weighted kappa {_scored(found, 'quadratic_weighted_kappa')}"
+        lines.append(f"in order, on {against}: {error}, {kappa}")
+    return lines
+
+
 def cell(value: Any) -> str:
     """A value for CSV that no spreadsheet takes for a formula; None is an empty cell."""
     text = "" if value is None else plain(str(value))
@@ -56,6 +72,14 @@ def plain(text: str) -> str:
         letter if letter.isprintable() else " " if letter in "\n\t" else ascii(letter)[1:-1]
         for letter in text
     )
+
+
+def _scored(found: Mapping[str, Any], key: str) -> str:
+    """A score, with its interval if it has one."""
+    if found[key] is None:
+        return "-"
+    low, high = found.get(f"{key}_interval") or (None, None)
+    return f"{found[key]:.4f}" + ("" if low is None else f" ({low:.3f} to {high:.3f})")
 
 
 def _is_number(text: str) -> bool:

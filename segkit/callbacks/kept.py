@@ -15,7 +15,7 @@ log = logging.getLogger(__name__)
 
 
 class BestModel(Writer):
-    """Keeps the model of the epoch with the highest score, in one file that is never half written.
+    """Keeps the model of the epoch with the best score, in one file that is never half written.
 
     As long as the score is NaN (nothing known to measure it on), the latest model is kept. After
     an epoch whose loss is not a finite number, none is. The file holds layers and weights; what a
@@ -23,18 +23,30 @@ class BestModel(Writer):
 
     Args:
         filepath: the `.keras` file.
-        monitor: the score in the log; up is good. None keeps the latest model.
+        monitor: the score in the log. None keeps the latest model.
+        mode: "max": up is good; "min": down is.
+
+    Raises:
+        ValueError: on another mode.
     """
 
-    def __init__(self, filepath: str | Path, monitor: str | None = "val_mean_iou"):
+    def __init__(
+        self,
+        filepath: str | Path,
+        monitor: str | None = "val_mean_iou",
+        mode: str = "max",
+    ):
         super().__init__()
+        if mode not in ("max", "min"):
+            raise ValueError(f"mode must be max or min. Received: {mode!r}.")
         self.filepath, self.monitor = Path(filepath), monitor
+        self._sign = 1 if mode == "max" else -1
         self.best: float = -math.inf
         self.epoch: int | None = None
 
     def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
         logs = logs or {}
-        reached = math.nan if self.monitor is None else score(self.monitor, logs)
+        reached = math.nan if self.monitor is None else self._sign * score(self.monitor, logs)
         words = broken(logs)
         if words is not None:
             log.warning("The model after epoch %d is not kept: its %s.", epoch + 1, words)

@@ -104,6 +104,9 @@ class Progress(Writer):
             self.best = max(mean, self.best)
             parts.append(f"mean IoU {mean:.4f}{' *' if better else '  '}")
             parts.append(f"worst {worst.removeprefix(prefix)[:30]} {classes[worst]:.4f}")
+        error = logs.get("val_mean_absolute_error", math.nan)  # of ordered classes alone
+        if not math.isnan(error):
+            parts.append(f"MAE {error:.4f}")
         return "  ".join(parts)
 
 

@@ -10,7 +10,19 @@ from segkit.comparison.choices import Column
 from segkit.comparison.folders import Run, number, read_json
 
 TRUTH = "truth"  # a score of its own, and the suffix of the block that holds it
-_ERRORS = ("ece", "mce", "hausdorff_95", "mean_surface_distance", "loss")  # less is better
+_ERRORS = (  # less is better
+    "ece",
+    "mce",
+    "hausdorff_95",
+    "mean_surface_distance",
+    "mean_absolute_error",
+    "loss",
+)
+_OF_ORDERED = (
+    "mean_absolute_error",
+    "quadratic_weighted_kappa",
+    "mean_absolute_error_of_mean",
+)
 _LISTED = 12
 _HOW = ("data", "tta", "pixel_size", "tolerance")  # settings of `segkit evaluate` that scores have
 
@@ -154,6 +166,9 @@ def _named(block: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
     calibration = block.get("calibration")
     if isinstance(calibration, Mapping):
         yield from ((key, calibration[key]) for key in ("ece", "mce") if key in calibration)
+    ordered = block.get("ordered")
+    if isinstance(ordered, Mapping):
+        yield from ((key, ordered[key]) for key in _OF_ORDERED if key in ordered)
     for row in classes(block):
         for key, value in row.items():
             if key == "surface_dice" and isinstance(value, Mapping):

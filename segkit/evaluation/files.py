@@ -14,6 +14,7 @@ from segkit.callbacks.overlays import byte_image
 from segkit.labels import LabelSpace
 from segkit.metrics.counts import mean_or_none, number_or_none, ratio
 from segkit.metrics.intervals import Intervals
+from segkit.metrics.ordered import ordered_block
 from segkit.tables import cell
 
 if TYPE_CHECKING:
@@ -50,6 +51,9 @@ def block(tally: Tally, intervals: Intervals | None, labels: LabelSpace) -> dict
             row[f"{key}_interval"] = _interval(pairs[f"{key}_intervals"][c] if pairs else None)
         for key, name in DISTANCES.items():
             row[key] = over_images(getattr(tally.surfaces, name)[:, c])
+    if labels.values is not None:
+        found["ordered"] = ordered_block(tally.counts.confusion, labels)
+        found["ordered"] |= sum(tally.ordered[1:], tally.ordered[0]).to_dict()
     found["calibration"] = tally.reliability.to_dict(labels.names)
     found["images"] = len(tally.indices)
     return found

@@ -16,6 +16,7 @@ from segkit.metrics import Counts, count
 from segkit.metrics.calibration import Reliability, count_reliability
 from segkit.metrics.counts import mean_or_none
 from segkit.metrics.curves import ProbabilityCounts, count_probabilities
+from segkit.metrics.ordered import OrderedSums, count_ordered
 from segkit.metrics.surfaces import SurfaceScores, surface_scores
 from segkit.predictor import Predictor
 
@@ -23,12 +24,16 @@ SHOWN_PIXELS = 768  # of the longer side of an image that is kept to be shown
 
 
 class Evidence(NamedTuple):
-    """What one image says: pixels, probabilities and outlines, on the cells that are known."""
+    """What one image says: pixels, probabilities and outlines, on the cells that are known.
+
+    ordered: how far off ordered classes are; None where classes have no order.
+    """
 
     counts: Counts
     probabilities: ProbabilityCounts
     reliability: Reliability
     surfaces: SurfaceScores
+    ordered: OrderedSums | None = None
 
 
 class Judged(NamedTuple):
@@ -56,9 +61,11 @@ class Tally:
 
     total: counts, probabilities and reliability over all images; None before the first.
     indices: of the images that had such evidence.
+    ordered: of each image, how far off ordered classes are.
     """
 
     def __init__(self) -> None:
+        self.ordered: list[OrderedSums | None] = []
         self.counts: Counts | None = None
         self.probabilities: ProbabilityCounts | None = None
         self.reliability: Reliability | None = None
@@ -74,6 +81,7 @@ class Tally:
         part = evidence.counts
         cells = part.true_positives, part.false_positives, part.false_negatives, part.images
         self.indices.append(index)
+        self.ordered.append(evidence.ordered)
         self._cells.append(np.stack(cells))
         self._surfaces.append(np.stack(evidence.surfaces))
 
@@ -173,11 +181,16 @@ class Judge:
         prediction: np.ndarray,
     ) -> Evidence:
         target = targets.encode(mask[None], np.asarray(annotated, bool)[None], labels)
+        counts, ordered = count(target, prediction[None]), None
+        if labels.values is not None:
+            pair = counts.confusion, probabilities[None]
+            ordered = count_ordered(target, *pair, labels.values)
         return Evidence(
-            count(target, prediction[None]),
+            counts,
             count_probabilities(target, probabilities[None]),
             count_reliability(target, probabilities[None]),
             surface_scores(target[0], prediction, *self._outlines),
+            ordered,
         )
 
 

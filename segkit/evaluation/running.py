@@ -6,7 +6,7 @@ import logging
 import math
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Sequence
+from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
 
@@ -14,9 +14,9 @@ from segkit import predictor, run_data, runs, sources
 from segkit.contract import Source, is_number, whole_number
 from segkit.evaluation import files, text
 from segkit.evaluation.image_scores import Judge, Judged, Tally, Worst
+from segkit.evaluation.resampling import resample
 from segkit.grouping import origins_of, repeated_groups, units
 from segkit.labels import LabelSpace
-from segkit.metrics import intervals as resampling
 from segkit.metrics.intervals import Intervals
 from segkit.predictor import Predictor
 from segkit.report import evaluation_page
@@ -26,7 +26,6 @@ log = logging.getLogger(__name__)
 
 MODEL_KEYS = ("tta", "tile", "overlap", "batch_size", "precision", "decisions")
 OPTIONS = ("tolerance", "bootstrap", "level", "groups", "worst", "seed")
-FEWEST = 2  # units that an interval needs
 
 
 @dataclass(frozen=True)
@@ -42,6 +41,7 @@ class Evaluation:
     unit: what was resampled for them: image, group or source.
     units: how many of these there are.
     worst: (mean IoU, image) of the worst images, the worst first.
+    ordered_intervals: of the scores of ordered classes, likewise.
     """
 
     labels: LabelSpace
@@ -54,15 +54,19 @@ class Evaluation:
     unit: str
     units: int
     worst: list[tuple[float, Judged]]
+    ordered_intervals: tuple[dict[str, Any], ...] = ({}, {})
 
     def to_dict(self, split: str) -> dict[str, Any]:
         """The blocks of metrics.json: SPLIT, and SPLIT/truth where the truth is known."""
         blocks = {}
         tallies = {split: self.known, f"{split}/truth": self.truth}
-        for (name, tally), intervals in zip(tallies.items(), self.intervals):
+        pairs = zip(tallies.items(), self.intervals, self.ordered_intervals)
+        for (name, tally), intervals, of_order in pairs:
             if tally is None:
                 continue
             blocks[name] = files.block(tally, intervals, self.labels)
+            if self.labels.values is not None:
+                blocks[name]["ordered"] |= of_order
             for key, owners in (("groups", self.groups), ("sources", self.origins)):
                 blocks[name][key] = files.parts(tally, owners, self.labels)
         return blocks
@@ -149,7 +153,8 @@ def evaluate(
             truth.add(judged.index, judged.truth)
         kept.add(judged)
     tallies = known, truth if truth.indices else None
-    intervals = tuple(_intervals(tally, owner, bootstrap, level, seed) for tally in tallies)
+    options = {"n": bootstrap, "level": level, "seed": seed}
+    intervals, of_order = zip(*(resample(tally, owner, options) for tally in tallies))
     return Evaluation(
         source.labels,
         names,
@@ -160,16 +165,8 @@ def evaluate(
         unit,
         len(set(owner)),
         kept.ranked(),
+        of_order,
     )
-
-
-def _intervals(
-    tally: Tally | None, owner: Sequence[str], samples: int, level: float, seed: int
-) -> Intervals | None:
-    mine = [] if tally is None else [owner[index] for index in tally.indices]
-    if not samples or len(set(mine)) < FEWEST:
-        return None
-    return resampling.bootstrap(*tally.cells, n=samples, seed=seed, level=level, groups=mine)
 
 
 def _check(config: DictConfig) -> None:

@@ -14,7 +14,8 @@ def text(blocks: Mapping[str, Any], split: str) -> str:
         blocks: what metrics.json holds, with `settings` in the block of the split.
         split: its name.
     """
-    return "\n".join([table(blocks, split), *notes(blocks[split])])
+    order = tables.ordered(blocks, split)
+    return "\n".join([table(blocks, split), *order, *notes(blocks[split])])
 
 
 def table(blocks: Mapping[str, Any], split: str) -> str:

@@ -6,10 +6,17 @@ from segkit.metrics.cells import judged_cells, known_cells
 from segkit.metrics.counts import Counts, cell_counts, count
 from segkit.metrics.curves import ProbabilityCounts, count_probabilities
 from segkit.metrics.intervals import Intervals, bootstrap
+from segkit.metrics.ordered import (
+    OrderedSums,
+    count_ordered,
+    ordered_block,
+    ordered_intervals,
+    sums_of_confusion,
+)
 from segkit.metrics.surfaces import SurfaceScores, surface_scores
 from segkit.metrics.threshold_counts import ThresholdCounts, count_thresholds
 from segkit.metrics.thresholds import Tuning, best_thresholds
-from segkit.metrics.tracking import ClassLosses, MeanIoU
+from segkit.metrics.tracking import ClassLosses, MeanIoU, OrderedErrors
 
 __all__ = [
     "Bounds",
@@ -17,6 +24,8 @@ __all__ = [
     "Counts",
     "Intervals",
     "MeanIoU",
+    "OrderedErrors",
+    "OrderedSums",
     "ProbabilityCounts",
     "Reliability",
     "SurfaceScores",
@@ -27,6 +36,7 @@ __all__ = [
     "bounds",
     "cell_counts",
     "count",
+    "count_ordered",
     "count_probabilities",
     "count_reliability",
     "count_thresholds",
@@ -34,5 +44,8 @@ __all__ = [
     "judged_cells",
     "known_cells",
     "marginal_nll",
+    "ordered_block",
+    "ordered_intervals",
+    "sums_of_confusion",
     "surface_scores",
 ]

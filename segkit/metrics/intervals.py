@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Sequence
+from typing import Any, Iterator, Sequence
 
 import numpy as np
 
@@ -103,16 +103,46 @@ def bootstrap(
     )
 
 
-def _samples(sums: np.ndarray, n: int, random: np.random.Generator) -> tuple[np.ndarray, ...]:
-    """IoU and Dice of each class in n samples, (n, C) each."""
-    count = sums.shape[1]
+def drawn_sums(
+    images: np.ndarray, n: int, seed: int, groups: Sequence[Any] | None = None
+) -> np.ndarray:
+    """Sums over n samples of images, or of whole groups: (N, K) of each image -> (n, K).
+
+    The samples are those of `bootstrap`. Of fewer than two images or groups: NaN.
+    """
+    owner = np.arange(len(images))
+    if groups is not None:
+        owner = np.unique([str(group) for group in groups], return_inverse=True)[1]
+    count = int(owner.max(initial=-1)) + 1
+    if count < _LEAST:
+        return np.full((n, images.shape[1]), np.nan)
+    sums = np.zeros((count, images.shape[1]))
+    np.add.at(sums, owner, images)
+    random = np.random.default_rng(seed)
+    return np.concatenate([times @ sums for times in _times(count, n, random)])
+
+
+def quantile_pairs(values: np.ndarray, level: float) -> list[list[float | None]]:
+    """[low, high] of each column of (n, K), among its numbers; None of a column without any."""
+    limits = np.array([(1 - level) / 2, (1 + level) / 2])
+    return [_pair(column) for column in _quantiles(values, limits).T]
+
+
+def _times(count: int, n: int, random: np.random.Generator) -> Iterator[np.ndarray]:
+    """How often each of `count` units is in each of n samples, float64 (rows, count) at a time."""
     step = max(_AT_ONCE // count, 1)
-    scores = []
     for start in range(0, n, step):
         rows = min(step, n - start)
         drawn = random.integers(0, count, (rows, count)) + count * np.arange(rows)[:, None]
         times = np.bincount(drawn.ravel(), minlength=rows * count).reshape(rows, count)
-        right, wrong, missed = times.astype("float64") @ sums
+        yield times.astype("float64")
+
+
+def _samples(sums: np.ndarray, n: int, random: np.random.Generator) -> tuple[np.ndarray, ...]:
+    """IoU and Dice of each class in n samples, (n, C) each."""
+    scores = []
+    for times in _times(sums.shape[1], n, random):
+        right, wrong, missed = times @ sums
         union = right + wrong + missed
         scores.append((ratio(right, union), ratio(2 * right, union + right)))
     iou, dice = (np.concatenate(parts) for parts in zip(*scores))

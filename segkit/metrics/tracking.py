@@ -7,7 +7,9 @@ from typing import Any, Protocol, Sequence
 import keras
 from keras import ops
 
+from segkit.contract import LABELLED, UNKNOWN
 from segkit.metrics.counts import cell_counts
+from segkit.ordered import decode
 
 
 @keras.saving.register_keras_serializable("segkit")
@@ -72,6 +74,63 @@ class MeanIoU(keras.metrics.Metric):
 
     def _union(self) -> Any:
         return ops.add(ops.add(self.right, self.wrong), self.missed)
+
+
+@keras.saving.register_keras_serializable("segkit")
+class OrderedErrors(keras.metrics.Metric):
+    """Of ordered classes: absolute errors in the unit of the values, quadratic weighted kappa.
+
+    `result` is a dict with `mean_absolute_error` (of the class with the largest logit),
+    `mean_absolute_error_of_mean` (of the mean of the values under the softmax) and
+    `quadratic_weighted_kappa`, over the pixels whose label is beyond doubt; NaN without any. See
+    `segkit.metrics.ordered.OrderedSums` for the formulas.
+
+    Args:
+        values: one a class, ascending.
+        name, dtype: see `keras.metrics.Metric`.
+    """
+
+    def __init__(self, values: Sequence[float], name: str = "ordered_errors", **kwargs: Any):
+        super().__init__(name=name, **kwargs)
+        self.values = tuple(map(float, values))
+        middle = sum(self.values) / len(self.values)
+        self._centred = [value - middle for value in self.values]
+        # Sums over pixels outgrow float32; JAX has no float64 by default.
+        dtype = "float64" if keras.backend.backend() == "tensorflow" else "float32"
+        self.sums = self.add_variable((8,), initializer="zeros", dtype=dtype, name="sums")
+
+    def update_state(self, y_true: Any, y_pred: Any, sample_weight: Any = None) -> None:
+        """(B, H, W, C) target and logits; example weights do not count here."""
+        y_true, y_pred = ops.convert_to_tensor(y_true), ops.convert_to_tensor(y_pred)
+        y_pred = ops.cast(y_pred, "float32")
+        values = ops.convert_to_tensor(self._centred, dtype="float32")
+        settled = ops.all(ops.not_equal(y_true, UNKNOWN), axis=-1)
+        sure = ops.logical_and(settled, ops.any(ops.equal(y_true, LABELLED), axis=-1))
+        label = ops.take(values, ops.argmax(y_true, axis=-1))
+        predicted = ops.take(values, ops.argmax(y_pred, axis=-1))
+        mean, _ = decode(ops.softmax(y_pred, axis=-1), self._centred)
+        apart = predicted - label
+        terms = [ops.ones_like(label), label, label**2, predicted, predicted**2, apart**2]
+        terms += [ops.absolute(apart), ops.absolute(mean - label)]
+        counted = [ops.where(sure, term, 0) for term in terms]
+        sums = [ops.sum(ops.cast(term, self.sums.dtype)) for term in counted]
+        self.sums.assign_add(ops.stack(sums))
+
+    def result(self) -> dict[str, Any]:
+        pixels, v, vv, u, uu, squared, absolute, of_mean = (self.sums[k] for k in range(8))
+        some = ops.maximum(pixels, 1)
+        chance = vv + uu - 2 * v * u / some
+        there = chance > 1e-6 * (vv + uu)
+        nan, seen = float("nan"), pixels > 0
+        kappa = ops.where(there, 1 - squared / ops.where(there, chance, 1), nan)
+        return {
+            "mean_absolute_error": ops.where(seen, absolute / some, nan),
+            "mean_absolute_error_of_mean": ops.where(seen, of_mean / some, nan),
+            "quadratic_weighted_kappa": kappa,
+        }
+
+    def get_config(self) -> dict[str, Any]:
+        return {**super().get_config(), "values": list(self.values)}
 
 
 class _PerClass(Protocol):

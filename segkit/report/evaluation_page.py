@@ -71,6 +71,7 @@ def _content(
         ],
         "reliability": evaluation_plots.reliability(block["calibration"]["bins"]),
         "images_plot": evaluation_plots.images(image_scores),
+        "ordered": facts.ordered(blocks),
         "confusions": facts.confusions(blocks),
         "parts": [part for part in map(_part, _kinds(block), _kinds(truth or {})) if part["rows"]],
         "names": labels.names if len(labels.names) <= SHOWN_CLASSES else (),

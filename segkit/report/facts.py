@@ -108,6 +108,23 @@ def scores(metrics: Mapping[str, Any]) -> list[dict[str, Any]]:
     return tables
 
 
+def ordered(metrics: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """How far off ordered classes are, one entry a block; none where classes have no order."""
+    entries = []
+    for name, block in metrics.items():
+        found = block.get("ordered")
+        if not found:
+            continue
+        split = name.removesuffix(TRUTH)
+        against = "known cells" if split == name else "the complete truth"
+        largest = max((row["mean_absolute_error"] or 0 for row in found["per_class"]), default=0)
+        entries.append(
+            {"title": SPLITS.get(split, split), "against": against, "largest": largest or 1}
+            | {**found, "unit": found.get("unit") or ""}
+        )
+    return entries
+
+
 def _score_row(row: Mapping[str, Any]) -> dict[str, Any]:
     cells = {key: row.get(key) for key in (*SCORES, "images", "pixels")}
     return {**cells, "bounds": row.get("iou_bounds") or (None, None)}

@@ -51,6 +51,7 @@ def _content(files: RunFiles) -> dict[str, Any]:
         "best_epoch": files.history and plots.best_epoch(files.history),
         "epochs": len(files.history or []),
         "scores": facts.scores(metrics),
+        "ordered": facts.ordered(metrics),
         "confusions": facts.confusions(metrics),
         "weights": files.class_weights and facts.weights(files.class_weights),
         "gallery": packed,
