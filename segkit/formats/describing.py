@@ -34,6 +34,8 @@ def about(
         "names": list(labels.names),
         "background": labels.background,
         "ignore_index": labels.ignore_index,
+        "values": labels.values and list(labels.values),
+        "unit": labels.unit,
         "palette": [list(color) for color in labels.palette],
         "channels": run.channels,
         "value_range": run.value_range,

@@ -8,7 +8,7 @@ import json
 import logging
 import os
 import shutil
-from dataclasses import asdict
+from dataclasses import asdict, fields
 from pathlib import Path
 from typing import Any, Sequence
 
@@ -18,7 +18,7 @@ from segkit import predictor, run_folders, runs, sources
 from segkit.data import rasters
 from segkit.data.inputs import Input, find_inputs
 from segkit.explaining import NotAll
-from segkit.prediction import origins
+from segkit.prediction import moments, origins
 from segkit.prediction.outputs import Job, Outputs, Summary
 from segkit.prediction.work import FAILED, Work, bar
 
@@ -42,7 +42,7 @@ def run(config: DictConfig) -> Summary:
     given = OmegaConf.to_container(config, resolve=True, throw_on_missing=True)
     paths = given.pop("run")
     keys = ("tta", "tile", "overlap", "batch_size", "precision", "size", "value_range", "decisions")
-    made = Outputs(*(given[key] for key in ("masks", "probabilities", "overlays")))
+    made = Outputs(**{field.name: given[field.name] for field in fields(Outputs)})
     options = {key: given[key] for key in keys}
     found = predict(
         paths, given["input"], given["output"], made, overwrite=given["overwrite"], **options
@@ -89,6 +89,7 @@ def predict(
     paths = [run] if isinstance(run, (str, os.PathLike)) else list(run)
     if folder.suffix in rasters.OVERLAY_SUFFIXES and folder.suffix not in rasters.ID_SUFFIXES:
         raise ValueError(f"Masks are {', '.join(rasters.ID_SUFFIXES)}. Received: output={folder}.")
+    moments.require_values(outputs, runs.read(paths[0], decisions=False).labels)
     if folder.suffix in rasters.ID_SUFFIXES and not folder.is_dir():
         jobs = _one_file(todo, folder, outputs, overwrite)
         return _predict(paths, jobs, None, overwrite, options)

@@ -17,14 +17,19 @@ class Outputs:
     masks: the kind of file of the ids: png, tif, zarr or npy.
     probabilities: tif, zarr or npy; None: none are written.
     overlays: png or jpg; None: none.
+    means, deviations: of the values of ordered classes, one number a pixel: tif, zarr or npy;
+        None: none.
     """
 
     masks: str = "png"
     probabilities: str | None = None
     overlays: str | None = None
+    means: str | None = None
+    deviations: str | None = None
 
     def __post_init__(self):
-        kinds = (rasters.ID_SUFFIXES, rasters.PLANE_SUFFIXES, rasters.OVERLAY_SUFFIXES)
+        numbers = rasters.PLANE_SUFFIXES
+        kinds = (rasters.ID_SUFFIXES, numbers, rasters.OVERLAY_SUFFIXES, numbers, numbers)
         for (key, value), known in zip(vars(self).items(), kinds):
             if value is not None and f".{value}" not in known or (key, value) == ("masks", None):
                 there = ", ".join(suffix.removeprefix(".") for suffix in known)

@@ -15,7 +15,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from segkit import parallel
 from segkit.data import rasters
-from segkit.prediction import origins
+from segkit.prediction import moments, origins
 from segkit.prediction.outputs import Job, Summary
 from segkit.predictor import Predictor, predicting
 from segkit.tables import cell
@@ -99,6 +99,7 @@ class Work:
         labels, paths = self.model.labels, job.paths
         with contextlib.ExitStack() as stack:
             ids = stack.enter_context(rasters.write_ids(paths["masks"], shape, labels, like=like))
+            order = stack.enter_context(moments.writing(paths, shape, labels, like))
             planes = overlay = None
             if "probabilities" in paths:
                 writer = rasters.write_planes(paths["probabilities"], shape, labels, like=like)
@@ -110,6 +111,7 @@ class Work:
             for rows, probabilities in parts:
                 decided = self.model.decide(probabilities)
                 ids.write(rows, decided)
+                order.write(rows, probabilities)
                 if planes is not None:
                     planes.write(rows, probabilities)
                 if overlay is not None:

@@ -17,6 +17,7 @@ from segkit.inference.tiling import STRIDE, Read
 from segkit.inference.tiling import Run as Function
 from segkit.inference.views import averaged
 from segkit.labels import LabelSpace
+from segkit.ordered import decode
 from segkit.runs import Decisions, Run
 
 WHOLE = 1024  # pixels: an image with no longer edge is predicted in one piece
@@ -113,6 +114,36 @@ class Predictor:
         self._check(image)
         require_finite(image, name)
         return next(self.each([to_unit(image, self.runs[0].value_range, name)]))
+
+    def mean(self, image: np.ndarray | str | os.PathLike) -> np.ndarray:
+        """Of ordered classes, the mean of their values at each pixel: float32 (H, W)."""
+        return self.mean_and_deviation(image)[0]
+
+    def mean_and_deviation(
+        self, image: np.ndarray | str | os.PathLike
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Mean and standard deviation of the values of ordered classes at each pixel.
+
+            mean = sum over c of p_c v_c,  deviation = sqrt(sum over c of p_c (v_c - mean)^2)
+
+        Thresholds have no say in it. The deviation is how sure the model is, not how right.
+
+        Args:
+            image: as `probabilities` takes it.
+
+        Returns:
+            both float32 (H, W), in `labels.unit`.
+
+        Raises:
+            ValueError: if the classes have no values.
+        """
+        if self.labels.values is None:
+            raise ValueError(
+                "A mean needs classes with values, one number a class. Received: "
+                f"{', '.join(self.labels.names)}, without. Name them as \"values\" in "
+                "classes.json, and train on that."
+            )
+        return decode(self.probabilities(image), self.labels.values)
 
     def each(self, images: Iterable[np.ndarray]) -> Iterator[np.ndarray]:
         """Probabilities of one image after the other, those of one size some at a time.

@@ -8,7 +8,13 @@ files appear whole or not at all, `sinks` has one writer a format, `overlays` bl
 from segkit.data.rasters.opening import open_raster
 from segkit.data.rasters.overlays import OVERLAY_SUFFIXES, write_overlay
 from segkit.data.rasters.raster import Raster
-from segkit.data.rasters.writing import ID_SUFFIXES, PLANE_SUFFIXES, write_ids, write_planes
+from segkit.data.rasters.writing import (
+    ID_SUFFIXES,
+    PLANE_SUFFIXES,
+    write_ids,
+    write_numbers,
+    write_planes,
+)
 
 __all__ = [
     "ID_SUFFIXES",
@@ -17,6 +23,7 @@ __all__ = [
     "Raster",
     "open_raster",
     "write_ids",
+    "write_numbers",
     "write_overlay",
     "write_planes",
 ]

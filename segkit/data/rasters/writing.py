@@ -24,6 +24,30 @@ _PALETTE_SIZE = 256
 _PLANE_DTYPES = ("float16", "float32", "uint8")
 
 
+def write_numbers(
+    path: Place,
+    shape: tuple[int, int],
+    labels: LabelSpace,
+    like: Raster | None = None,
+    metadata: Mapping[str, Any] | None = None,
+) -> ContextManager[Strips]:
+    """Writes one number a pixel, float32, such as the mean of the values of ordered classes.
+
+    Args:
+        path, shape, labels, like, metadata: see `write_ids`; the endings are `PLANE_SUFFIXES`.
+
+    Returns:
+        a context manager of an object on which `.write(rows, numbers)` is called with strips
+        (h, W), from the top to the bottom.
+
+    Raises:
+        see `write_ids`.
+    """
+    suffix = suffix_of(path, PLANE_SUFFIXES, "numbers")
+    opener = _opener(suffix, shape, np.dtype("float32"), labels, like, metadata)
+    return strips(path, shape[0], opener, partial(_require_numbers, path, shape[1]))
+
+
 def write_ids(
     path: Place,
     shape: tuple[int, int],
@@ -153,3 +177,8 @@ def _require_planes(path: Place, shape: tuple[int, ...], planes: np.ndarray) -> 
             f"{path} needs strips (h, {shape[1]}, {shape[2]}), a plane a class. Received: "
             f"{planes.shape}."
         )
+
+
+def _require_numbers(path: Place, width: int, numbers: np.ndarray) -> None:
+    if numbers.ndim != 2 or numbers.shape[1] != width:
+        raise ValueError(f"{path} needs strips (h, {width}). Received: {numbers.shape}.")
