@@ -26,6 +26,10 @@ VERBS = {
         "tune temperature and decision thresholds on validation data",
     ),
     "predict": ("segkit.prediction", "segment files, folders, URLs, of any size"),
+    "complete": (
+        "segkit.completion",
+        "fill what nobody annotated with what a model is sure of, in a new data set",
+    ),
     "export": ("segkit.export", "write the model as ONNX, SavedModel, LiteRT or OpenVINO"),
     "compare": ("segkit.comparison", "all runs in folders: one table with intervals, and a page"),
     "search": ("segkit.search", "search the best values of config keys with Optuna"),

@@ -64,6 +64,7 @@ LAYERS = [
         "clusters",
         "run_data",
     },
+    {"pseudo_labels"},
     {
         "training",
         "synthesis",
@@ -76,6 +77,7 @@ LAYERS = [
         "calibration",
         "export",
         "comparison",
+        "completion",
         "search",
         "sweeps",
     },

@@ -83,7 +83,7 @@ def write(
         "channels": max((view.image.shape[2] for row in rows for view in row.views), default=3),
         "painted": {
             "space": gallery.space(labels),
-            "items": [[_packed(view, labels) for view in row.views] for row in rows],
+            "items": [[packed(view, labels) for view in row.views] for row in rows],
         },
     }
     return page.save(path, "preview.html.jinja", ["paint.js", "preview.js"], content)
@@ -111,8 +111,8 @@ def _described(row: Row, labels: LabelSpace) -> dict[str, Any]:
     return {"name": row.name, "shows": list(row.shows), "unknown": unknown, "views": views}
 
 
-def _packed(view: View, labels: LabelSpace) -> dict[str, Any]:
-    """A view as the page's script reads it: a picture, and one layer of ids or one a class."""
+def packed(view: View, labels: LabelSpace) -> dict[str, Any]:
+    """A view as preview.js reads it: a picture, and one layer of ids or one a class."""
     picture = _shrunk(Image.fromarray(_visible(view.image)))
     width, height = picture.size
     # The pixel under the middle of each one that is shown.

@@ -1,0 +1,7 @@
+"""Pseudo-labels: what a model, or the neighbours, say about pixels that nobody annotated."""
+
+from segkit.pseudo_labels.completing import Completed, complete
+from segkit.pseudo_labels.deciding import Thresholds, decided
+from segkit.pseudo_labels.filling import Filled, Settings, fill
+
+__all__ = ["Completed", "Filled", "Settings", "Thresholds", "complete", "decided", "fill"]

@@ -1,0 +1,292 @@
+"""Completing a data set: what is unknown in it is filled where somebody is sure."""
+
+from __future__ import annotations
+
+import heapq
+import json
+from collections import deque
+from pathlib import Path
+from typing import Any, Iterator, NamedTuple
+
+import numpy as np
+
+from segkit.contract import Sample, Source, is_number
+from segkit.data.writing import write_labels
+from segkit.labels import LabelSpace
+from segkit.pseudo_labels import providing, tuning
+from segkit.pseudo_labels.deciding import Thresholds, decided
+from segkit.pseudo_labels.opening import Opened, annotated_table, pairs_of, samples
+from segkit.pseudo_labels.propagation import Spreading
+from segkit.pseudo_labels.providing import Each, identity
+from segkit.pseudo_labels.storing import Stored, Vocabulary
+from segkit.pseudo_labels.tallying import Tally
+from segkit.pseudo_labels.writing import IMAGES, Row, Writer, write_declarations
+from segkit.targets import encode, shown
+
+ALL = "all"
+_LONGEST = 512  # pixels of an example
+
+
+class Settings(NamedTuple):
+    """How a data set is completed; see `conf/complete.yaml`."""
+
+    method: str = providing.MODEL
+    split: str = "train"
+    thresholds: Any = tuning.AUTO
+    label_precision: float = 0.95
+    missed: float = 0.05
+    doubt: str = "coarse"
+    weight: float = 1.0
+    images: str = "copy"
+    examples: int = 24
+    spreading: Spreading = Spreading()
+
+
+class Example(NamedTuple):
+    """An image for the page: as given, as completed, and how sure the new labels are."""
+
+    name: str
+    image: np.ndarray
+    given: Stored
+    completed: Stored
+    confidence: float
+
+
+class Filled(NamedTuple):
+    """What came of it.
+
+    tally: counts, by cell and class.
+    thresholds: that were used.
+    tuned: what they stand on; None if they were given.
+    labels: of the completed masks.
+    examples: the surest images and the least sure ones.
+    failed: {image: why it could not be read}; they stay as they were.
+    left: classes that nobody annotated anywhere, which stay unknown.
+    """
+
+    tally: Tally
+    thresholds: Thresholds
+    tuned: tuning.Tuned | None
+    labels: LabelSpace
+    examples: list[Example]
+    failed: dict[str, str]
+    left: list[str]
+
+
+class NothingUnknown(Exception):
+    """Every cell is known: there is nothing to complete."""
+
+
+def fill(opened: Opened, settings: Settings, stage: Path | None) -> Filled:
+    """Completes the images of a split.
+
+    Args:
+        opened: data and model.
+        settings: how.
+        stage: an empty folder to write the data set to; None: nothing is written.
+
+    Raises:
+        NothingUnknown: if there is nothing to complete.
+        ValueError, OSError: naming what is wrong with the data or the settings.
+    """
+    chosen = _chosen(opened, settings)
+    fillable, left = _fillable(opened, chosen)
+    vocabulary = Vocabulary(opened.labels, settings.doubt)
+    thresholds = None
+    if settings.thresholds != tuning.AUTO:
+        thresholds = tuning.given(settings.thresholds, opened.labels)
+    each = providing.provider(opened, settings.method, settings.spreading)
+    tuned = None
+    if thresholds is None:
+        known = opened.splits.get("val")
+        pairs = _known(each, known) if known is not None and len(known) else ()
+        numbers = settings.label_precision, settings.missed
+        tuned = tuning.tune(pairs, opened.labels, *numbers)
+        thresholds = tuned.thresholds
+    ids = [identity(run.folder) for run in opened.model.runs] if opened.model else []
+    filling = _Filling(each, thresholds, fillable, vocabulary, settings, Tally, ids)
+    rows: list[Row] = []
+    for name, source in opened.splits.items():
+        writer = None
+        if stage is not None and len(source):
+            writer = Writer(stage / name, source, settings.images, _plain(source, name in chosen))
+        if name in chosen:
+            filling.complete(name, source, writer)
+        elif writer is not None:
+            for index in range(len(source)):
+                writer.write(index, None, None)
+        rows += writer.rows if writer else []
+    if stage is not None:
+        write_declarations(stage, rows, opened.labels)
+        write_labels(vocabulary.labels, stage)
+        filling.tally.write(stage / "provenance.csv")
+    examples = filling.examples()
+    return Filled(
+        filling.tally, thresholds, tuned, vocabulary.labels, examples, filling.failed, left
+    )
+
+
+class _Filling:
+    """The images of one split after the other."""
+
+    def __init__(
+        self,
+        each: Each,
+        thresholds: Thresholds,
+        fillable: np.ndarray,
+        vocabulary: Vocabulary,
+        settings: Settings,
+        tally: type[Tally],
+        runs: list[str],
+    ):
+        self._each, self._thresholds, self._fillable = each, thresholds, fillable
+        self._vocabulary, self._settings = vocabulary, settings
+        self.tally = tally(vocabulary.labels, settings.method, runs)
+        self.failed: dict[str, str] = {}
+        self._surest: list[tuple] = []
+        self._weakest: list[tuple] = []
+
+    def complete(self, split: str, source: Source, writer: Writer | None) -> None:
+        """Decides, writes and counts all images of a split."""
+        for index, sample, found in predicted(self._each, source, "completing"):
+            if found is None:
+                self._give_up(split, index, source, sample, writer)
+                continue
+            annotated = np.asarray(sample.annotated, bool)
+            fillable = self._fillable if source.labels.exclusive else self._fillable & ~annotated
+            target = target_of(sample, source.labels)
+            decision = decided(target, found, self._thresholds, source.labels, fillable)
+            stored = self._vocabulary.store(sample.mask, annotated, decision, fillable)
+            name = f"{split}/{sample.name or index}"
+            kept = stored is not None
+            sure = self.tally.add(name, annotated, decision, sample.truth, kept)
+            if writer is not None:
+                writer.write(index, sample, stored, self._settings.weight)
+            if kept and sure is not None:
+                given = Stored(sample.mask, annotated)
+                self._show(Example(name, sample.image, given, stored, sure))
+
+    def _give_up(
+        self, split: str, index: int, source: Source, error: Exception, writer: Writer | None
+    ) -> None:
+        """An image that cannot be read stays as it is, and is named."""
+        if pairs_of(source) is None:
+            raise error
+        pair = pairs_of(source)[index]
+        self.failed[str(pair.image)] = str(error)
+        self.tally.add(f"{split}/{pair.name}", source.annotation(index)[1], None)
+        if writer is not None:
+            writer.write(index, None, None)
+
+    def _show(self, example: Example) -> None:
+        most, number = self._settings.examples // 2, len(self.tally.cells)
+        step = -(-max(example.image.shape[:2]) // _LONGEST)
+        example = example._replace(
+            image=example.image[::step, ::step],
+            given=example.given._replace(mask=example.given.mask[::step, ::step]),
+            completed=example.completed._replace(mask=example.completed.mask[::step, ::step]),
+        )
+        for heap, key in ((self._surest, example.confidence), (self._weakest, -example.confidence)):
+            heapq.heappush(heap, (key, -number, example))
+            if len(heap) > most:
+                heapq.heappop(heap)
+
+    def examples(self) -> list[Example]:
+        """The least sure images first, then the surest, each once."""
+        weak = [entry[-1] for entry in sorted(self._weakest, key=lambda e: e[:2], reverse=True)]
+        sure = [entry[-1] for entry in sorted(self._surest, key=lambda e: e[:2], reverse=True)]
+        names = {example.name for example in weak}
+        return weak + [example for example in sure if example.name not in names]
+
+
+def predicted(
+    each: Each, source: Source, text: str
+) -> Iterator[tuple[int, Sample | Exception, np.ndarray | None]]:
+    """(index, sample, probabilities) of each image; of one that cannot be read, the error."""
+    waiting: deque = deque()
+
+    def images() -> Iterator[np.ndarray]:
+        for index, sample in enumerate(samples(source, text)):
+            waiting.append((index, sample))
+            if not isinstance(sample, Exception):
+                yield sample.image
+
+    for found in each(images()):
+        while isinstance(waiting[0][1], Exception):
+            yield (*waiting.popleft(), None)
+        yield (*waiting.popleft(), found)
+    while waiting:
+        yield (*waiting.popleft(), None)
+
+
+def target_of(sample: Sample, labels: LabelSpace) -> np.ndarray:
+    """int8 (H, W, C): what the annotation of a sample says."""
+    annotated = np.asarray(sample.annotated, bool)[None]
+    return encode(np.asarray(sample.mask)[None], annotated, labels)[0]
+
+
+def _known(each: Each, source: Source) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    for _, sample, found in predicted(each, source, "tuning thresholds"):
+        if found is not None:
+            yield target_of(sample, source.labels), found
+
+
+def _chosen(opened: Opened, settings: Settings) -> list[str]:
+    """The splits to complete; and a look at the numbers."""
+    if settings.images not in IMAGES:
+        raise ValueError(f"images must be copy or link. Received: {settings.images!r}.")
+    if not is_number(settings.weight) or not 0 <= settings.weight <= 1:
+        raise ValueError(f"weight must be a number from 0 to 1. Received: {settings.weight!r}.")
+    numbers = {name: len(source) for name, source in opened.splits.items()}
+    if settings.split == ALL and any(numbers.values()):
+        return [name for name, count in numbers.items() if count]
+    if numbers.get(settings.split):
+        return [settings.split]
+    listed = ", ".join(f"{name} ({count:,})" for name, count in numbers.items())
+    raise ValueError(
+        f"There is no image to complete in the split {settings.split!r}. Received: {listed}."
+    )
+
+
+def _fillable(opened: Opened, chosen: list[str]) -> tuple[np.ndarray, list[str]]:
+    """bool (C,): the classes that somebody annotated somewhere; and the names of the others."""
+    labels, tables = opened.labels, {}
+    for name, source in opened.splits.items():
+        if len(source):
+            tables[name] = annotated_table(source)
+    open_ = [~tables[name] for name in chosen]
+    if not np.concatenate(open_)[:, list(labels.foreground)].any() and not labels.coarse:
+        raise NothingUnknown
+    known = np.concatenate(list(tables.values())).any(0) | _learnt(opened, labels)
+    missing = [labels.names[c] for c in labels.foreground if not known[c]]
+    wanted = np.concatenate(open_).any(0)
+    if not (wanted & known).any() and not labels.coarse:
+        raise ValueError(
+            f"Nobody annotated {', '.join(missing)} in any image, so nothing can know what it "
+            "looks like. Annotate it in some images."
+        )
+    return known, missing
+
+
+def _learnt(opened: Opened, labels: LabelSpace) -> np.ndarray:
+    """bool (C,): the classes that every run saw annotated in its training, by its coverage.json."""
+    seen = np.zeros(labels.num_classes, bool)
+    for run in opened.model.runs if opened.model else ():
+        with_classes = run.folder / "coverage.json"
+        if with_classes.is_file():
+            rows = json.loads(with_classes.read_text(encoding="utf-8"))["train"]["classes"]
+            names = {row["name"] for row in rows if row["annotated"]}
+            seen |= np.array([name in names for name in labels.names])
+    return seen
+
+
+def _plain(source: Source, completed: bool) -> bool:
+    """Whether all masks of a split have to be written as ids: some are one file a class."""
+    pairs = pairs_of(source)
+    return completed and pairs is not None and any(hasattr(p.mask, "items") for p in pairs)
+
+
+def labelled_classes(stored: Stored, labels: LabelSpace) -> list[str]:
+    """The foreground classes that a mask shows."""
+    there = shown(np.asarray(stored.mask), labels)
+    return [labels.names[c] for c in labels.foreground if there[c]]
