@@ -14,7 +14,7 @@ class Thresholds(NamedTuple):
     """From which probabilities on a model is believed, one number a class.
 
     take: a pixel whose probability is at least that gets the label; above 1: never.
-    drop: one whose probability is at most that has the class ruled out; below 0: never.
+    drop: one whose probability is below that has the class ruled out; below 0: never.
     """
 
     take: np.ndarray
@@ -88,7 +88,7 @@ def decided(
 
     A pixel that has one candidate is settled, one that nobody judged stays so. Of the others, with
     q as in `conditional`: a foreground class with q_c >= take_c (of several, the one with the
-    largest q) becomes the label and rules out all others; else each one with q_c <= drop_c is ruled
+    largest q) becomes the label and rules out all others; else each one with q_c < drop_c is ruled
     out, as long as a candidate is left. Independent classes: each channel on its own, ignored
     pixels of a class that was looked for included in what is left alone.
 
@@ -107,7 +107,7 @@ def decided(
     if not labels.exclusive:
         open_ = (target == UNKNOWN) & classes & np.isfinite(probabilities)
         new = np.where(open_ & (q >= thresholds.take), LABELLED, target)
-        new = np.where(open_ & (q <= thresholds.drop), RULED_OUT, new)
+        new = np.where(open_ & (q < thresholds.drop), RULED_OUT, new)
         return Decision(new.astype("int8"), target, q)
     possible = candidates(target)
     several = possible.sum(-1, keepdims=True) > 1
@@ -115,7 +115,7 @@ def decided(
     mine = open_ & possible & classes
     taken = mine & (q >= thresholds.take)
     best = np.argmax(np.where(taken, q, -1), -1)[..., None] == np.arange(len(classes))
-    left = possible & ~(mine & (q <= thresholds.drop))
+    left = possible & ~(mine & (q < thresholds.drop))
     left = np.where(left.any(-1, keepdims=True), left, possible)
     left = np.where(taken.any(-1, keepdims=True), best, left)
     return Decision(_states(left, possible, target), target, q)
