@@ -57,6 +57,7 @@ _ROOMS = (
     "pseudo_labels",
     "report",
     "resuming",
+    "rounds",
     "run_data",
     "run_folders",
     "runs",

@@ -30,6 +30,7 @@ VERBS = {
         "segkit.completion",
         "fill what nobody annotated with what a model is sure of, in a new data set",
     ),
+    "rounds": ("segkit.rounds", "train, complete the data, train again, as long as it gains"),
     "export": ("segkit.export", "write the model as ONNX, SavedModel, LiteRT or OpenVINO"),
     "compare": ("segkit.comparison", "all runs in folders: one table with intervals, and a page"),
     "search": ("segkit.search", "search the best values of config keys with Optuna"),

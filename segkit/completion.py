@@ -9,8 +9,8 @@ from omegaconf import DictConfig, OmegaConf
 
 from segkit.explaining import NotAll
 from segkit.pseudo_labels import telling
+from segkit.pseudo_labels.choosing import NothingUnknown
 from segkit.pseudo_labels.completing import Completed, complete
-from segkit.pseudo_labels.filling import NothingUnknown
 
 log = logging.getLogger(__name__)
 

@@ -78,6 +78,7 @@ LAYERS = [
         "export",
         "comparison",
         "completion",
+        "rounds",
         "search",
         "sweeps",
     },

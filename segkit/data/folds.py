@@ -29,19 +29,20 @@ class Pool:
         names, groups, keys, sizes, origins: of each image, see `segkit.data.folder.Folder` and
             `segkit.data.joined.Joined`; [] where a split does not know them.
         homes: the split that each image comes from, and its index there.
+        splits: the sources.
     """
 
     def __init__(self, splits: Mapping[str, Source]):
-        self._splits = dict(splits)
-        self.labels = next(iter(self._splits.values())).labels
-        self.homes = [(s, i) for s, source in self._splits.items() for i in range(len(source))]
+        self.splits = dict(splits)
+        self.labels = next(iter(self.splits.values())).labels
+        self.homes = [(s, i) for s, source in self.splits.items() for i in range(len(source))]
         names = self._known("names")
         self._plain = bool(names) and len(set(names)) == len(names)
         if names and not self._plain:
             names = [f"{split}/{name}" for (split, _), name in zip(self.homes, names)]
         self.names = names
         self.groups, self.keys, self.sizes = map(self._known, ("groups", "keys", "sizes"))
-        inner = {split: innermost(source) for split, source in self._splits.items()}
+        inner = {split: innermost(source) for split, source in self.splits.items()}
         joined = all(hasattr(source, "origin") for source in inner.values())
         self.origins = [inner[split].origin(i) for split, i in self.homes] if joined else []
 
@@ -51,17 +52,17 @@ class Pool:
     def sample(self, index: int) -> Sample:
         """Image `index` with what is known about it."""
         split, inner = self.homes[index]
-        sample = self._splits[split][inner]
+        sample = self.splits[split][inner]
         name = self.names[index] if self.names else f"{split}/{sample.name or inner}"
         return sample if self._plain else sample._replace(name=name)
 
     def annotation(self, index: int) -> tuple[np.ndarray, np.ndarray]:
         """Mask and annotated of image `index`."""
         split, inner = self.homes[index]
-        return self._splits[split].annotation(inner)
+        return self.splits[split].annotation(inner)
 
     def _known(self, key: str) -> list:
-        found = [list(getattr(innermost(source), key, [])) for source in self._splits.values()]
+        found = [list(getattr(innermost(source), key, [])) for source in self.splits.values()]
         complete = all(map(len, found)) and sum(map(len, found)) == len(self.homes)
         return [value for values in found for value in values] if complete else []
 

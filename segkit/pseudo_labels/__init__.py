@@ -1,7 +1,17 @@
 """Pseudo-labels: what a model, or the neighbours, say about pixels that nobody annotated."""
 
+from segkit.pseudo_labels.choosing import NothingUnknown, Settings
 from segkit.pseudo_labels.completing import Completed, complete
 from segkit.pseudo_labels.deciding import Thresholds, decided
-from segkit.pseudo_labels.filling import Filled, Settings, fill
+from segkit.pseudo_labels.filling import Filled, fill
 
-__all__ = ["Completed", "Filled", "Settings", "Thresholds", "complete", "decided", "fill"]
+__all__ = [
+    "Completed",
+    "Filled",
+    "NothingUnknown",
+    "Settings",
+    "Thresholds",
+    "complete",
+    "decided",
+    "fill",
+]

@@ -11,7 +11,8 @@ from omegaconf import DictConfig
 
 from segkit import sources
 from segkit.pseudo_labels import telling, writing
-from segkit.pseudo_labels.filling import Filled, Settings, fill
+from segkit.pseudo_labels.choosing import Settings
+from segkit.pseudo_labels.filling import Filled, fill
 from segkit.pseudo_labels.opening import MODEL_KEYS, Opened, open_all
 from segkit.pseudo_labels.propagation import Spreading
 

@@ -3,43 +3,31 @@
 from __future__ import annotations
 
 import heapq
-import json
 from collections import deque
 from pathlib import Path
-from typing import Any, Iterator, NamedTuple
+from typing import Iterator, NamedTuple
 
 import numpy as np
 
-from segkit.contract import Sample, Source, is_number
+from segkit.contract import Sample, Source
 from segkit.data.writing import write_labels
 from segkit.labels import LabelSpace
 from segkit.pseudo_labels import providing, tuning
+from segkit.pseudo_labels.choosing import (
+    Settings,
+    chosen_splits,
+    fillable_classes,
+    written_anew,
+)
 from segkit.pseudo_labels.deciding import Thresholds, decided
-from segkit.pseudo_labels.opening import Opened, annotated_table, pairs_of, samples
-from segkit.pseudo_labels.propagation import Spreading
+from segkit.pseudo_labels.opening import Opened, pair_of, samples
 from segkit.pseudo_labels.providing import Each, identity
 from segkit.pseudo_labels.storing import Stored, Vocabulary
 from segkit.pseudo_labels.tallying import Tally
-from segkit.pseudo_labels.writing import IMAGES, Row, Writer, write_declarations
-from segkit.targets import encode, shown
+from segkit.pseudo_labels.writing import Row, Writer, write_declarations
+from segkit.targets import encode
 
-ALL = "all"
 _LONGEST = 512  # pixels of an example
-
-
-class Settings(NamedTuple):
-    """How a data set is completed; see `conf/complete.yaml`."""
-
-    method: str = providing.MODEL
-    split: str = "train"
-    thresholds: Any = tuning.AUTO
-    label_precision: float = 0.95
-    missed: float = 0.05
-    doubt: str = "coarse"
-    weight: float = 1.0
-    images: str = "copy"
-    examples: int = 24
-    spreading: Spreading = Spreading()
 
 
 class Example(NamedTuple):
@@ -73,10 +61,6 @@ class Filled(NamedTuple):
     left: list[str]
 
 
-class NothingUnknown(Exception):
-    """Every cell is known: there is nothing to complete."""
-
-
 def fill(opened: Opened, settings: Settings, stage: Path | None) -> Filled:
     """Completes the images of a split.
 
@@ -89,8 +73,8 @@ def fill(opened: Opened, settings: Settings, stage: Path | None) -> Filled:
         NothingUnknown: if there is nothing to complete.
         ValueError, OSError: naming what is wrong with the data or the settings.
     """
-    chosen = _chosen(opened, settings)
-    fillable, left = _fillable(opened, chosen)
+    chosen = chosen_splits(opened, settings)
+    fillable, left = fillable_classes(opened, chosen)
     vocabulary = Vocabulary(opened.labels, settings.doubt)
     thresholds = None
     if settings.thresholds != tuning.AUTO:
@@ -109,7 +93,9 @@ def fill(opened: Opened, settings: Settings, stage: Path | None) -> Filled:
     for name, source in opened.splits.items():
         writer = None
         if stage is not None and len(source):
-            writer = Writer(stage / name, source, settings.images, _plain(source, name in chosen))
+            writer = Writer(
+                stage / name, source, settings.images, written_anew(source, name in chosen)
+            )
         if name in chosen:
             filling.complete(name, source, writer)
         elif writer is not None:
@@ -170,9 +156,9 @@ class _Filling:
         self, split: str, index: int, source: Source, error: Exception, writer: Writer | None
     ) -> None:
         """An image that cannot be read stays as it is, and is named."""
-        if pairs_of(source) is None:
+        pair = pair_of(source, index)
+        if pair is None:
             raise error
-        pair = pairs_of(source)[index]
         self.failed[str(pair.image)] = str(error)
         self.tally.add(f"{split}/{pair.name}", source.annotation(index)[1], None)
         if writer is not None:
@@ -229,64 +215,3 @@ def _known(each: Each, source: Source) -> Iterator[tuple[np.ndarray, np.ndarray]
     for _, sample, found in predicted(each, source, "tuning thresholds"):
         if found is not None:
             yield target_of(sample, source.labels), found
-
-
-def _chosen(opened: Opened, settings: Settings) -> list[str]:
-    """The splits to complete; and a look at the numbers."""
-    if settings.images not in IMAGES:
-        raise ValueError(f"images must be copy or link. Received: {settings.images!r}.")
-    if not is_number(settings.weight) or not 0 <= settings.weight <= 1:
-        raise ValueError(f"weight must be a number from 0 to 1. Received: {settings.weight!r}.")
-    numbers = {name: len(source) for name, source in opened.splits.items()}
-    if settings.split == ALL and any(numbers.values()):
-        return [name for name, count in numbers.items() if count]
-    if numbers.get(settings.split):
-        return [settings.split]
-    listed = ", ".join(f"{name} ({count:,})" for name, count in numbers.items())
-    raise ValueError(
-        f"There is no image to complete in the split {settings.split!r}. Received: {listed}."
-    )
-
-
-def _fillable(opened: Opened, chosen: list[str]) -> tuple[np.ndarray, list[str]]:
-    """bool (C,): the classes that somebody annotated somewhere; and the names of the others."""
-    labels, tables = opened.labels, {}
-    for name, source in opened.splits.items():
-        if len(source):
-            tables[name] = annotated_table(source)
-    open_ = [~tables[name] for name in chosen]
-    if not np.concatenate(open_)[:, list(labels.foreground)].any() and not labels.coarse:
-        raise NothingUnknown
-    known = np.concatenate(list(tables.values())).any(0) | _learnt(opened, labels)
-    missing = [labels.names[c] for c in labels.foreground if not known[c]]
-    wanted = np.concatenate(open_).any(0)
-    if not (wanted & known).any() and not labels.coarse:
-        raise ValueError(
-            f"Nobody annotated {', '.join(missing)} in any image, so nothing can know what it "
-            "looks like. Annotate it in some images."
-        )
-    return known, missing
-
-
-def _learnt(opened: Opened, labels: LabelSpace) -> np.ndarray:
-    """bool (C,): the classes that every run saw annotated in its training, by its coverage.json."""
-    seen = np.zeros(labels.num_classes, bool)
-    for run in opened.model.runs if opened.model else ():
-        with_classes = run.folder / "coverage.json"
-        if with_classes.is_file():
-            rows = json.loads(with_classes.read_text(encoding="utf-8"))["train"]["classes"]
-            names = {row["name"] for row in rows if row["annotated"]}
-            seen |= np.array([name in names for name in labels.names])
-    return seen
-
-
-def _plain(source: Source, completed: bool) -> bool:
-    """Whether all masks of a split have to be written as ids: some are one file a class."""
-    pairs = pairs_of(source)
-    return completed and pairs is not None and any(hasattr(p.mask, "items") for p in pairs)
-
-
-def labelled_classes(stored: Stored, labels: LabelSpace) -> list[str]:
-    """The foreground classes that a mask shows."""
-    there = shown(np.asarray(stored.mask), labels)
-    return [labels.names[c] for c in labels.foreground if there[c]]

@@ -74,9 +74,16 @@ def open_all(
         ) from error
     model = None
     if first is not None:
-        run_data.require_classes(first, next(iter(splits.values())).labels)
+        _require_classes(first, next(iter(splits.values())).labels)
         model = predictor.load(run, **options)
     return Opened(splits, model, node.get("root"), node)
+
+
+def _require_classes(run: runs.Run, labels: LabelSpace) -> None:
+    """Refuses data with other classes than the model; both may be of independent ones."""
+    alike = labels.names == run.labels.names and labels.exclusive == run.labels.exclusive
+    if labels.exclusive or not alike:
+        run_data.require_classes(run, labels)
 
 
 def _node(run: runs.Run | None, data: DictConfig | None) -> dict[str, Any]:
@@ -85,14 +92,13 @@ def _node(run: runs.Run | None, data: DictConfig | None) -> dict[str, Any]:
         node = dict(run.config.get("data") or {})
     else:
         node = OmegaConf.to_container(data, resolve=True, throw_on_missing=True)
-        if run is None:
-            usual = {"fit": "resize", "channels": 3, "value_range": None, "size": None}
-            told = {key: value for key, value in node.items() if value == run_data.AS_TRAINED}
-            node |= {key: usual[key] for key in told}
-        else:
-            node = run_data.as_trained(run, node | {"size": None, "fit": "resize"})
-    if "fit" in node:
-        node |= {"size": None, "fit": "resize", "cache": "none"}
+    if "fit" not in node:  # drawn scenes have the size they have
+        return node
+    node |= {"size": None, "fit": "resize", "cache": "none"}
+    if run is not None:
+        node = run_data.as_trained(run, node)
+    usual = {"channels": 3, "value_range": None}
+    node |= {key: usual[key] for key in usual if node.get(key) == run_data.AS_TRAINED}
     if isinstance(node.get("sources"), Mapping):
         node["sources"] = {
             name: {key: value for key, value in one.items() if key not in ("size", "fit")}
@@ -101,23 +107,42 @@ def _node(run: runs.Run | None, data: DictConfig | None) -> dict[str, Any]:
     return node
 
 
-def pairs_of(source: Source) -> list[Pair] | None:
-    """The files behind the images of a source; None where they are drawn or joined."""
-    return getattr(innermost(source), "pairs", None)
+def home_of(source: Source, index: int) -> tuple[Source, int]:
+    """The source, and the index there, behind an image of a fold; else what is asked about."""
+    while hasattr(source, "pool"):
+        split, index = source.pool.homes[source.indices[index]]
+        source = source.pool.splits[split]
+    return source, index
 
 
-def is_as_filed(source: Source) -> bool:
-    """Whether the masks of a source are those of its files: nothing was hidden on purpose."""
-    return pairs_of(source) is not None and innermost(source) is source
+def pair_of(source: Source, index: int) -> Pair | None:
+    """The files behind an image; None where it is drawn or joined."""
+    source, index = home_of(source, index)
+    pairs = getattr(innermost(source), "pairs", None)
+    return None if pairs is None else pairs[index]
+
+
+def is_as_filed(source: Source, index: int) -> bool:
+    """Whether the mask of an image is that of its file: nothing was hidden on purpose."""
+    home, _ = home_of(source, index)
+    return pair_of(source, index) is not None and innermost(home) is home
 
 
 def name_of(source: Source, index: int, sample: Sample | None = None) -> str:
     """What image `index` is called in a folder: its stem, without slashes."""
-    pairs = pairs_of(source)
-    if pairs is not None:
-        return pairs[index].image.name.rpartition(".")[0]
-    name = (sample or source[index]).name or f"{index:06d}"
+    pair = pair_of(source, index)
+    if pair is not None and not hasattr(source, "pool"):
+        return pair.image.name.rpartition(".")[0]
+    names = getattr(innermost(source), "names", [])
+    name = names[index] if names else (sample or source[index]).name or f"{index:06d}"
     return name.replace("/", "_")
+
+
+def weight_of(source: Source, index: int) -> float:
+    """How far the annotation of an image is trusted, without reading it."""
+    source, index = home_of(source, index)
+    weights = getattr(innermost(source), "weights", None)
+    return 1.0 if weights is None else float(weights[index])
 
 
 def samples(

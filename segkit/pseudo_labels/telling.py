@@ -13,7 +13,8 @@ import numpy as np
 
 from segkit import tables
 from segkit.labels import LabelSpace
-from segkit.pseudo_labels.filling import Example, Filled, labelled_classes
+from segkit.pseudo_labels.choosing import labelled_classes
+from segkit.pseudo_labels.filling import Example, Filled
 from segkit.report import completion_page
 from segkit.report.preview_page import Row, View
 

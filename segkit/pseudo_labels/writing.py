@@ -14,12 +14,12 @@ import numpy as np
 from PIL import Image
 
 from segkit import sources
-from segkit.contract import Sample, Source, innermost
+from segkit.contract import Sample, Source
 from segkit.data.manifest import FILE_NAME, format_annotated
 from segkit.data.places import Place, is_local, read_bytes
 from segkit.grouping import groups_of
 from segkit.labels import LabelSpace
-from segkit.pseudo_labels.opening import inside, is_as_filed, name_of, pairs_of
+from segkit.pseudo_labels.opening import inside, is_as_filed, name_of, pair_of, weight_of
 from segkit.pseudo_labels.storing import Stored
 
 IMAGES = ("copy", "link")
@@ -106,8 +106,9 @@ class Writer:
 
     def __init__(self, folder: Path, source: Source, images: str, plain: bool):
         self._folder, self._source, self._images, self._plain = folder, source, images, plain
-        self._pairs, self._groups = pairs_of(source), groups_of(source)
-        self._filed, self.rows, self._names = is_as_filed(source), [], set()
+        self._groups = groups_of(source)
+        self.rows: list[Row] = []
+        self._names: set[str] = set()
         for part in ("images", "masks"):
             (folder / part).mkdir(parents=True, exist_ok=True)
 
@@ -127,9 +128,9 @@ class Writer:
             raise ValueError(f"Two images would be called {name!r}. Rename one of them.")
         self._names.add(name)
         self._write_image(index, sample, name)
-        if stored is None and self._filed and not self._plain:
-            mask, annotated = None, self._source.annotation(index)[1]
-            self._carry(self._pairs[index].mask, name, "masks")
+        if stored is None and is_as_filed(self._source, index) and not self._plain:
+            annotated = self._source.annotation(index)[1]
+            self._carry(pair_of(self._source, index).mask, name, "masks")
         else:
             mask, annotated = stored or self._source.annotation(index)
             save_mask(mask, self._folder / "masks" / name, self._source.labels)
@@ -138,21 +139,17 @@ class Writer:
             Row(
                 f"{self._folder.name}/{name}",
                 annotated,
-                self._weight(index, sample) * (factor if stored else 1.0),
+                weight_of(self._source, index) * (factor if stored else 1.0),
                 self._groups[index],
             )
         )
 
-    def _weight(self, index: int, sample: Sample | None) -> float:
-        weights = getattr(innermost(self._source), "weights", None)
-        if sample is not None:
-            return float(sample.weight)
-        return 1.0 if weights is None else float(weights[index])
-
     def _write_image(self, index: int, sample: Sample | None, name: str) -> None:
         folder = self._folder / "images"
-        if self._pairs is not None:
-            carry(self._pairs[index].image, folder, self._images)
+        pair = pair_of(self._source, index)
+        if pair is not None:
+            end = pair.image.name.rpartition(".")[2]
+            carry(pair.image, folder, self._images, f"{name}.{end}")
             return
         image = (sample or self._source[index]).image
         if image.dtype == np.uint8 and image.shape[-1] in (1, 3):
@@ -162,8 +159,8 @@ class Writer:
             np.save(folder / f"{name}.npy", image)
 
     def _write_truth(self, index: int, sample: Sample | None, name: str) -> None:
-        if self._filed:
-            truth = self._pairs[index].truth
+        if is_as_filed(self._source, index):
+            truth = pair_of(self._source, index).truth
             if truth is not None:
                 self._carry(truth, name, "truth")
             return
@@ -177,16 +174,16 @@ class Writer:
         folder = self._folder / part
         if not hasattr(files, "items"):
             folder.mkdir(exist_ok=True)
-            carry(files, folder, "copy")
+            carry(files, folder, "copy", f"{name}.{files.name.rpartition('.')[2]}")
             return
         for label, path in files.items():
             (folder / label).mkdir(parents=True, exist_ok=True)
             carry(path, folder / label, "copy", f"{name}.{path.name.rpartition('.')[2]}")
 
 
-def carry(path: Place, folder: Path, how: str, name: str | None = None) -> None:
-    """Copies a file into a folder, or links it there."""
-    target = folder / (name or path.name)
+def carry(path: Place, folder: Path, how: str, name: str) -> None:
+    """Copies a file into a folder under a name, or links it there."""
+    target = folder / name
     if not is_local(path):
         target.write_bytes(read_bytes(path))
         return
