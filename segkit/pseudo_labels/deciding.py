@@ -46,8 +46,9 @@ class Decision(NamedTuple):
 
     @property
     def doubtful(self) -> np.ndarray:
-        """bool (H, W, C): where a class was unknown and still is."""
-        return (self.given == UNKNOWN) & (self.target == UNKNOWN)
+        """bool (H, W, C): where a class was unknown and still is, but for ignored pixels."""
+        unknown = (self.given == UNKNOWN) & (self.target == UNKNOWN)
+        return unknown & judged_pixels(self.given)[..., None]
 
     @property
     def ruled_out(self) -> np.ndarray:

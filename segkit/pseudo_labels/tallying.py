@@ -8,7 +8,7 @@ from typing import Any, NamedTuple, Sequence
 
 import numpy as np
 
-from segkit.contract import LABELLED, UNKNOWN
+from segkit.contract import LABELLED, UNKNOWN, judged_pixels
 from segkit.labels import LabelSpace
 from segkit.pseudo_labels.deciding import Decision
 from segkit.targets import encode
@@ -99,7 +99,7 @@ class Tally:
         if decision is None:
             state = "annotated" if looked else "unknown"
             return Cell(image, name, state, GIVEN, state, 0, 0, 0, None)
-        unknown = decision.given[..., c] == UNKNOWN
+        unknown = (decision.given[..., c] == UNKNOWN) & judged_pixels(decision.given)
         labelled, ruled_out, open_ = (
             plane[..., c] for plane in (decision.labelled, decision.ruled_out, decision.doubtful)
         )
@@ -115,7 +115,7 @@ class Tally:
     def _judge(self, decision: Decision, truth: np.ndarray) -> None:
         whole = np.ones((1, self._labels.num_classes), bool)
         there = encode(truth[None], whole, self._labels)[0] == LABELLED
-        unknown = decision.given == UNKNOWN
+        unknown = (decision.given == UNKNOWN) & judged_pixels(decision.given)[..., None]
         self.has_truth = True
         self._right += np.stack(
             [

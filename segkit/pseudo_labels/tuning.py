@@ -85,7 +85,8 @@ def tune(
     Raises:
         ValueError: if a share is none.
     """
-    precision, missed = share("precision", precision), share("missed", missed)
+    precision = share("label_precision", precision)
+    missed = share("missed", missed)
     found = Histograms(labels)
     for target, probabilities in pairs:
         found.add(target, probabilities)
