@@ -43,6 +43,9 @@ def check(config: DictConfig) -> None:
         value = config.trainer[key]
         if not isinstance(value, bool):
             raise ValueError(f"trainer.{key} must be true or false. Received: {value!r}.")
+    if config.trainer.features not in (True, False, "auto"):
+        value = config.trainer.features
+        raise ValueError(f"trainer.features must be true, false or auto. Received: {value!r}.")
 
 
 def require_batches(config: DictConfig, splits: Mapping[str, Source]) -> None:
@@ -114,7 +117,7 @@ def assemble(
     """The model of the config, compiled with its loss, optimizer and schedule, in its loop.
 
     Args:
-        config: its groups model, loss, optimizer, schedule and trainer are used.
+        config: its groups model, loss, feature_loss, optimizer, schedule and trainer are used.
         source: the training split.
         weights: of the classes in the loss, (C,).
         normalization: mean and standard deviation of the channels, for the model; None: neither.
@@ -132,7 +135,14 @@ def assemble(
         )
     with strategy.scope():
         model = _model(config, source, weights, normalization, fresh)
-        average = None if trainer.ema is None else Average(model, trainer.ema)
+        extended = build(
+            config.feature_loss,
+            network=model,
+            accumulate=trainer.accumulate,
+            exclusive=source.labels.exclusive,
+            weighted=True,
+        )
+        average = None if trainer.ema is None else Average(extended or model, trainer.ema)
     labels, loss = source.labels, model.loss
 
     def scores() -> list[keras.metrics.Metric]:
@@ -142,7 +152,7 @@ def assemble(
         return [iou, metrics.ClassLosses(loss, labels.names), *order]
 
     log.info("%s: %s parameters, %s", model.name, f"{model.count_params():,}", described(loss))
-    return Loop(model, scores, strategy, trainer.accumulate, average)
+    return Loop(model, scores, strategy, trainer.accumulate, average, extended)
 
 
 def _model(

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any, Callable, Iterator, Sequence
+from typing import Any, Callable, Iterable, Iterator, Mapping, Sequence
 
 import keras
 import tensorflow as tf
 
 from segkit.averaging import Average
+from segkit.clipping import Clip
 from segkit.devices import jit_pays, local_replicas
 
 
@@ -33,6 +34,10 @@ class Loop:
         parts: how many parts a replica cuts its share of a batch into; more of them need less
             memory. Batch normalisation sees one part at a time.
         average: follows the weights, or None.
+        extended: trained in place of `model`, whose layers it has, for what it adds to the loss:
+            images, target and the share (B,) of each image in the loss -> {"logits": (B, H, W, C)
+            and others, (B,), by name}. Of the others the mean over the images is logged. None:
+            the model itself. See `segkit.models.with_center_loss`.
 
     Raises:
         ValueError: if the loss is a name or a function.
@@ -45,19 +50,21 @@ class Loop:
         strategy: tf.distribute.Strategy | None = None,
         parts: int = 1,
         average: Average | None = None,
+        extended: keras.Model | None = None,
     ):
         if not isinstance(model.loss, keras.losses.Loss):
             raise ValueError(
                 "The model must be compiled with a loss object that returns one value an image, "
                 f"such as segkit.losses.CrossEntropy(). Received: {model.loss!r}."
             )
-        self.model, self.parts, self.average = model, parts, average
+        self.model, self.parts, self.average, self.extended = model, parts, average, extended
         self.strategy = strategy or tf.distribute.get_strategy()
+        more = () if extended is None else [name for name in extended.output if name != "logits"]
         with self.strategy.scope():
-            self.trained, self.validated = (Scores(metrics(), self._fused) for _ in range(2))
+            self.trained, self.validated = (Scores(metrics(), self._fused, more) for _ in range(2))
             if not model.optimizer.built:
                 model.optimizer.build(model.trainable_variables)
-        self._clip = _Clip(model.optimizer) if self.strategy.num_replicas_in_sync > 1 else None
+        self._clip = Clip(model.optimizer) if self.strategy.num_replicas_in_sync > 1 else None
         self._compute = self._differentiate
         if jit_pays(self.strategy):
             self._compute = self._fused(self._differentiate)
@@ -72,7 +79,8 @@ class Loop:
         """All that a step of training changes: of model, optimizer, scores and average."""
         followed = [] if self.average is None else [self.average.steps, *self.average.variables]
         optimizer = self.model.optimizer.variables
-        return [*self.model.variables, *optimizer, *self.trained.variables, *followed]
+        model = self.extended or self.model
+        return [*model.variables, *optimizer, *self.trained.variables, *followed]
 
     def feed(self, make: Callable[..., tf.data.Dataset], parts: int = 1) -> Any:
         """What to iterate over for `train`, or for `validate` with one part.
@@ -118,14 +126,15 @@ class Loop:
 
     def _differentiate(
         self, images: tf.Tensor, target: tf.Tensor, weights: tf.Tensor, count: tf.Tensor
-    ) -> tuple[list[tf.Tensor], tf.Tensor, tf.Tensor]:
+    ) -> tuple[list[tf.Tensor], tf.Tensor, dict[str, tf.Tensor]]:
+        parts = self.parts * self.strategy.num_replicas_in_sync
+        shares = weights / tf.cast(count, weights.dtype)
         with tf.GradientTape() as tape:
-            logits = self.model(images, training=True)
-            values = self._values(target, logits)
-            loss = tf.reduce_sum(values * weights) / tf.cast(count, values.dtype)
-            if self.model.losses:  # what layers add, of each image or of none
-                shares = self.parts * self.strategy.num_replicas_in_sync
-                loss += tf.add_n(self.model.losses) / shares
+            # What layers add is divided by the parts, as it may be of no image.
+            logits, values, added = self._judged(images, target, shares * parts, training=True)
+            loss = tf.reduce_sum(values["loss"] * shares)
+            if added:
+                loss += tf.add_n(added) / parts
         weights = self.model.trainable_variables
         gradients = tape.gradient(loss, weights, unconnected_gradients="zero")
         return [tf.convert_to_tensor(g) for g in gradients], logits, values
@@ -140,9 +149,21 @@ class Loop:
 
     def _judge(self, part: tuple) -> None:
         images, target, counts = part
-        logits = self.model(images, training=False)
-        values = self._values(target, logits)
-        self.validated.count(target, logits, values, tf.ones_like(values), self._real(counts))
+        alike = tf.ones_like(images[:, 0, 0, 0])
+        logits, values, _ = self._judged(images, target, alike, training=False)
+        self.validated.count(target, logits, values, alike, self._real(counts))
+
+    def _judged(
+        self, images: tf.Tensor, target: tf.Tensor, shares: tf.Tensor, training: bool
+    ) -> tuple[tf.Tensor, dict[str, tf.Tensor], list[tf.Tensor]]:
+        """The logits, what is said of each image, by name, and what layers add to the loss."""
+        if self.extended is None:
+            logits, more = self.model(images, training=training), {}
+        else:
+            more = dict(self.extended([images, target, shares], training=training))
+            logits = more.pop("logits")
+        values = {"loss": self._values(target, logits), **more}
+        return logits, values, (self.extended or self.model).losses
 
     def _fused(self, function: Callable) -> Callable:
         """The function as one kernel of XLA, where that pays: not across replicas."""
@@ -161,42 +182,51 @@ class Scores:
     Args:
         metrics: any, of Keras.
         fused: makes one kernel of what counts, or leaves it as it is.
+        more: names of what else has a mean over the images.
     """
 
     def __init__(
-        self, metrics: Sequence[keras.metrics.Metric], fused: Callable[[Callable], Callable]
+        self,
+        metrics: Sequence[keras.metrics.Metric],
+        fused: Callable[[Callable], Callable],
+        more: Iterable[str] = (),
     ):
-        self._mean = keras.metrics.Mean(name="loss")
+        self._means = {name: keras.metrics.Mean(name=name) for name in ("loss", *more)}
         self._metrics = list(metrics)
         self._updates = [fused(metric.update_state) for metric in self._metrics]
 
     @property
     def variables(self) -> list[keras.Variable]:
         """All that counting changes."""
-        return [v for metric in (self._mean, *self._metrics) for v in metric.variables]
+        return [v for metric in self._all for v in metric.variables]
+
+    @property
+    def _all(self) -> list[keras.metrics.Metric]:
+        return [*self._means.values(), *self._metrics]
 
     def count(
         self,
         target: tf.Tensor,
         logits: tf.Tensor,
-        values: tf.Tensor,
+        values: Mapping[str, tf.Tensor],
         weights: tf.Tensor,
         real: tf.Tensor | None = None,
     ) -> None:
-        """Takes in a batch: (B, H, W, C) both, and the loss and the weight of each image, (B,).
+        """Takes in a batch: (B, H, W, C) both, and by name what is said of each image, (B,).
 
-        Only the first `real` images count; None: all.
+        The weights of the images are (B,). Only the first `real` images count; None: all.
         """
         if real is not None:
-            parts = (target, logits, values, weights)
-            target, logits, values, weights = (part[:real] for part in parts)
-        self._mean.update_state(values * weights)
+            target, logits, weights = (part[:real] for part in (target, logits, weights))
+            values = {name: part[:real] for name, part in values.items()}
+        for name, mean in self._means.items():
+            mean.update_state(values[name] * weights)
         for update in self._updates:
             update(target, logits, sample_weight=weights)
 
     def results(self) -> dict[str, float]:
         """By name, as `keras.Model.fit` would log them."""
-        found: dict[str, Any] = {"loss": self._mean.result()}
+        found: dict[str, Any] = {name: mean.result() for name, mean in self._means.items()}
         for metric in self._metrics:
             result = metric.result()
             found |= result if isinstance(result, dict) else {metric.name: result}
@@ -204,32 +234,9 @@ class Scores:
 
     def loss(self) -> float:
         """The mean loss alone."""
-        return float(self._mean.result())
+        return float(self._means["loss"].result())
 
     def reset(self) -> None:
         """Counts from zero."""
-        for metric in (self._mean, *self._metrics):
+        for metric in self._all:
             metric.reset_state()
-
-
-class _Clip:
-    """Clips the sum of the gradients of all replicas, which Keras would clip before adding up."""
-
-    def __init__(self, optimizer: keras.optimizers.Optimizer):
-        self.norm, self.together = optimizer.clipnorm, optimizer.global_clipnorm
-        self.value = optimizer.clipvalue
-        optimizer.clipnorm = optimizer.global_clipnorm = optimizer.clipvalue = None
-
-    def __call__(self, gradients: list[tf.Tensor]) -> list[tf.Tensor]:
-        if self.norm is self.together is self.value is None:
-            return gradients
-        context = tf.distribute.get_replica_context()
-        whole = context.all_reduce(tf.distribute.ReduceOp.SUM, gradients)
-        if self.norm is not None:
-            whole = [tf.clip_by_norm(g, self.norm) for g in whole]
-        elif self.together is not None:
-            whole, _ = tf.clip_by_global_norm(whole, self.together)
-        else:
-            whole = [tf.clip_by_value(g, -self.value, self.value) for g in whole]
-        # The optimizer adds the replicas up once more.
-        return [g / context.num_replicas_in_sync for g in whole]

@@ -21,20 +21,16 @@ from segkit import (
     class_weights,
     clusters,
     devices,
-    environment,
     epochs,
     evidence,
+    features,
+    finishing,
     preflight,
-    report,
     resuming,
     run_folders,
-    runs,
-    scoring,
     sources,
     watching,
 )
-from segkit.callbacks import BestModel
-from segkit.callbacks.progress import waiting
 from segkit.class_weights import ClassCounts
 from segkit.config import build
 from segkit.contract import Source, innermost
@@ -110,6 +106,7 @@ def _run(
     for check_loss in (preflight.check_gates, preflight.check_estimates):
         check_loss(loss, splits["train"].labels, surveys["train"].counts)
     callbacks, kept = watching.callbacks(config, loss, splits, devices.is_chief(strategy))
+    callbacks += features.follow(loop, kept)
     splits["train"].labels.to_json(folder / "labels.json")
     sources.write_splits(splits, folder / "splits.csv")
     counts = {name: found.counts.to_dict() for name, found in surveys.items()}
@@ -123,7 +120,7 @@ def _run(
         fit(config, loop, splits, callbacks, saver, shares)
         if not chief:
             return None
-        return _finish(config, kept, splits["val"], folder, started)
+        return finishing.finish(config, callbacks, kept, splits["val"], folder, started)
 
 
 def fit(
@@ -188,39 +185,6 @@ def _weigh(node: DictConfig, counts: ClassCounts, folder: Path) -> np.ndarray:
     content = {"scheme": scheme, "at_random": counts.at_random, "classes": rows}
     _write(folder / "class_weights.json", content)
     return weights
-
-
-def _finish(
-    config: DictConfig, kept: BestModel, source: Source, folder: Path, started: float
-) -> float | None:
-    """Scores the model that was kept, writes the report, and takes the checkpoints away."""
-    if kept.epoch is None:
-        raise ValueError(
-            "No model was kept: the loss was not a number after any epoch. Lower "
-            "optimizer.learning_rate, or try trainer.precision=float32."
-        )
-    with waiting("scoring val"):
-        blocks = _evaluate(config, kept.filepath, source, folder)
-    _write(folder / "environment.json", environment.describe(started, kept.epoch + 1))
-    page = report.write(folder)
-    checkpoints.remove(folder / run_folders.CHECKPOINTS)
-    log.info("%s\nmodel: %s\nreport: %s", scoring.table(blocks, "val"), kept.filepath, page)
-    return blocks["val"]["mean_iou"]
-
-
-def _evaluate(config: DictConfig, kept: Path, source: Source, folder: Path) -> dict[str, Any]:
-    found = scoring.evaluate(
-        runs.load_model(kept),
-        source,
-        config.trainer.batch_size,
-        examples=config.trainer.gallery,
-        bounds=config.trainer.bounds,
-        tile=build(config.patches).size,
-    )
-    blocks = found.to_dict("val", source.labels)
-    _write(folder / "metrics.json", blocks)
-    scoring.write_gallery(folder / "gallery", found.examples, source.labels, "val")
-    return blocks
 
 
 def _write(path: Path, content: dict[str, Any]) -> None:

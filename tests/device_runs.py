@@ -21,7 +21,7 @@ from segkit.labels import LabelSpace  # noqa: E402
 from segkit.loop import Loop  # noqa: E402
 from segkit.losses import CrossEntropy  # noqa: E402
 from segkit.metrics import MeanIoU  # noqa: E402
-from segkit.models import unet  # noqa: E402
+from segkit.models import unet, with_center_loss  # noqa: E402
 from segkit.resuming import Position, Saver  # noqa: E402
 
 NAMES = ["background", "cell", "rim"]
@@ -41,7 +41,7 @@ def source(count):
     )
 
 
-def made(devices, parts=1, normalization="none", momentum=None, **optimizer):
+def made(devices, parts=1, normalization="none", momentum=None, center=False, **optimizer):
     strategy = choose_strategy(devices)
     keras.utils.set_random_seed(1)
     with strategy.scope():
@@ -49,7 +49,8 @@ def made(devices, parts=1, normalization="none", momentum=None, **optimizer):
         # Not Adam: where a gradient is 0 but for rounding, it makes a whole step of the rounding.
         model.compile(keras.optimizers.SGD(0.05, 0.9, **optimizer), loss=CrossEntropy())
         average = None if momentum is None else Average(model, momentum)
-    return Loop(model, lambda: [MeanIoU(NAMES)], strategy, parts, average)
+        extended = with_center_loss(model, accumulate=parts, weighted=True) if center else None
+    return Loop(model, lambda: [MeanIoU(NAMES)], strategy, parts, average, extended)
 
 
 def feeds(loop, images):
@@ -72,6 +73,8 @@ def trained(images, *arguments, **options):
     log = keras.callbacks.History()
     epochs.fit(loop, train, watched, epochs.Steps(EPOCHS, steps, steps), [log])
     found = {f"weight {i}": np.asarray(w) for i, w in enumerate(loop.model.weights)}
+    if loop.extended is not None:
+        found["centers"] = np.asarray(loop.extended.get_layer("center_loss").centers)
     if loop.average is not None:
         found |= {f"average {i}": np.asarray(a) for i, a in enumerate(loop.average.variables)}
     return found | {f"score {name}": np.asarray(values) for name, values in log.history.items()}
@@ -104,6 +107,8 @@ if __name__ == "__main__":
         "batch 1": trained(three_left, 1, normalization="batch"),
         "clipped 2": trained(one_left, 2, **clipped),
         "clipped 1": trained(one_left, 1, **clipped),
+        "center 2": trained(one_left, 2, parts=2, center=True),
+        "center 1": trained(one_left, 1, center=True),
         "saved": saved(one_left, folder / "checkpoints"),
     }
     for name, values in runs.items():

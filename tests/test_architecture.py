@@ -28,7 +28,7 @@ LAYERS = [
         "helping",
         "surroundings",
     },
-    {"class_counts", "devices", "averaging", "checkpoints", "run_folders", "runs"},
+    {"class_counts", "clipping", "devices", "averaging", "checkpoints", "run_folders", "runs"},
     {"evidence", "loop", "trials"},
     {
         "data",
@@ -49,6 +49,7 @@ LAYERS = [
         "sources",
         "assembly",
         "estimation",
+        "features",
         "scoring",
         "preflight",
         "findings",
@@ -60,6 +61,7 @@ LAYERS = [
     },
     {
         "epochs",
+        "finishing",
         "watching",
         "clusters",
         "run_data",

@@ -33,13 +33,15 @@ def difference(one, other):
         ("batch 2", "batch 1"),
         ("parts 2", "plain 1"),
         ("clipped 2", "clipped 1"),
+        ("center 2", "center 1"),
     ],
 )
 def test_two_devices_end_as_one(runs, several, alone):
     """Weights, average and scores after two epochs that end with a batch of unequal shares.
 
     `batch` has batch normalisation, whose statistics are those of both devices; `parts` computes
-    each share of a batch in two parts; `clipped` clips all gradients together, and averages.
+    each share of a batch in two parts; `clipped` clips all gradients together, and averages;
+    `center` has a center loss, whose centres move once for all parts on both devices.
     """
     assert difference(runs[several], runs[alone]) < 1e-5
 
@@ -48,6 +50,7 @@ def test_the_cases_are_not_the_same(runs):
     plain = runs["plain 1"]
     assert max(np.abs(runs["clipped 1"][name] - plain[name]).max() for name in plain) > 1e-3
     assert len(runs["batch 1"]) > len(plain) < len(runs["clipped 1"])
+    assert np.abs(runs["center 1"]["centers"]).max() > 0.01
 
 
 def test_counts_in_the_middle_of_an_epoch_come_back(runs):

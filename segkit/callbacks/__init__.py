@@ -1,5 +1,6 @@
 """Keras callbacks: what is shown, kept and stopped while a model trains."""
 
+from segkit.callbacks.centers import KeptCenters
 from segkit.callbacks.history import History
 from segkit.callbacks.kept import BestModel
 from segkit.callbacks.progress import Progress
@@ -13,6 +14,7 @@ __all__ = [
     "BestModel",
     "EarlyStopping",
     "History",
+    "KeptCenters",
     "MLflow",
     "NeedsValidation",
     "Progress",

@@ -13,6 +13,7 @@ from segkit.metrics.ordered import (
     ordered_intervals,
     sums_of_confusion,
 )
+from segkit.metrics.scatter import scatter_ratio
 from segkit.metrics.surfaces import SurfaceScores, surface_scores
 from segkit.metrics.threshold_counts import ThresholdCounts, count_thresholds
 from segkit.metrics.thresholds import Tuning, best_thresholds
@@ -46,6 +47,7 @@ __all__ = [
     "marginal_nll",
     "ordered_block",
     "ordered_intervals",
+    "scatter_ratio",
     "sums_of_confusion",
     "surface_scores",
 ]

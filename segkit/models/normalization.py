@@ -33,7 +33,7 @@ class BatchNormalization(keras.layers.BatchNormalization):
 
     def call(self, inputs: Any, training: bool | None = None, mask: Any = None) -> Any:
         learning = bool(training) and self.trainable
-        replica = _one_of_several_replicas() if learning else None
+        replica = one_of_several_replicas() if learning else None
         if not self._fits_the_kernel(inputs, mask):
             if replica and not self.synchronized:
                 raise ValueError(
@@ -86,7 +86,7 @@ class BatchNormalization(keras.layers.BatchNormalization):
             moving.assign(new if pixels is None else tf.where(pixels > 0, new, old))
 
 
-def _one_of_several_replicas() -> Any:
+def one_of_several_replicas() -> Any:
     """The context of the replica that runs now; None where it is the only one."""
     if keras.backend.backend() != "tensorflow":
         return None

@@ -45,7 +45,7 @@ def best_epoch(history: History) -> tuple[int, float] | None:
 
 
 def learning_curves(history: History, labels: LabelSpace) -> list[dict[str, Any]]:
-    """Loss, mean IoU and IoU per class over the epochs.
+    """Loss, center loss if there is one, mean IoU and IoU per class over the epochs.
 
     Class names never enter a picture: they stand in the legend of the page, where no font is
     missing a letter and no name can be mistaken for markup.
@@ -72,7 +72,8 @@ def learning_curves(history: History, labels: LabelSpace) -> list[dict[str, Any]
 
 def _panels(history: History, labels: LabelSpace):
     both = [("training", "", TRAIN, True), ("validation", "val_", VALIDATION, False)]
-    for title, column in (("Loss", "loss"), ("Mean IoU", "mean_iou")):
+    panels = (("Loss", "loss"), ("Center loss", "center_loss"), ("Mean IoU", "mean_iou"))
+    for title, column in panels:
         curves = [Curve(name, prefix + column, tone, dash) for name, prefix, tone, dash in both]
         yield title, curves, column == "mean_iou"
     prefix = "val_" if any(key.startswith("val_iou_") for row in history for key in row) else ""

@@ -5,10 +5,12 @@ from __future__ import annotations
 import csv
 import json
 import math
+import zipfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import yaml
 
 from segkit.labels import LabelSpace
@@ -29,6 +31,7 @@ class RunFiles:
     class_weights: dict[str, Any] | None
     environment: dict[str, Any] | None
     gallery: dict[str, Any] | None
+    features: tuple[dict[str, np.ndarray], dict[str, Any]] | None
 
 
 def read(run: str | Path) -> RunFiles:
@@ -59,7 +62,23 @@ def read(run: str | Path) -> RunFiles:
         class_weights=_json(folder / "class_weights.json"),
         environment=_json(folder / "environment.json"),
         gallery=_json(folder / "gallery" / "gallery.json"),
+        features=_features(folder),
     )
+
+
+def _features(folder: Path) -> tuple[dict[str, np.ndarray], dict[str, Any]] | None:
+    """The arrays of features.npz, and the content of features.json."""
+    path, facts = folder / "features.npz", _json(folder / "features.json")
+    if facts is None or not path.is_file():
+        return None
+    try:
+        with np.load(path, allow_pickle=False) as file:
+            arrays = dict(file)
+    except (ValueError, OSError, EOFError, zipfile.BadZipFile) as error:
+        raise ValueError(f"{path} is no file of arrays: {error}.") from error
+    if not {"features", "labels"} <= set(arrays):
+        raise ValueError(f"{path} must hold features and labels. Received: {sorted(arrays)}.")
+    return arrays, facts
 
 
 def _json(path: Path) -> dict[str, Any] | None:

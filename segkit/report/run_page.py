@@ -7,7 +7,7 @@ from typing import Any
 
 import yaml
 
-from segkit.report import facts, gallery, page, plots, settings
+from segkit.report import facts, features_plot, gallery, page, plots, settings
 from segkit.report.run_files import RunFiles, read
 
 PAGE = "report.html"
@@ -54,6 +54,7 @@ def _content(files: RunFiles) -> dict[str, Any]:
         "ordered": facts.ordered(metrics),
         "confusions": facts.confusions(metrics),
         "weights": files.class_weights and facts.weights(files.class_weights),
+        "features": files.features and features_plot.feature_plot(*files.features, labels),
         "gallery": packed,
         "choices": settings.choices(files.config),
         "config": yaml.safe_dump(files.config, sort_keys=False, allow_unicode=True),

@@ -11,6 +11,7 @@ from typing import Any, Mapping
 CHOICES = (
     "data",
     "loss",
+    "feature_loss",
     "class_weights",
     "model",
     "sampling",
