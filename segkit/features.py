@@ -22,8 +22,19 @@ POINTS = 6000  # of all classes, at most
 _AN_IMAGE = 30  # pixels of a class of an image, at most, so that no image stands for all
 
 
-def follow(loop: Loop, kept: BestModel) -> list[KeptCenters]:
-    """What remembers the centres of the model that is kept; nothing without a center loss."""
+def follow(loop: Loop, kept: BestModel, wanted: bool | str = "auto") -> list[KeptCenters]:
+    """What remembers the centres of the model that is kept; nothing without a center loss.
+
+    Args:
+        loop: of the training.
+        kept: the callback that keeps the model.
+        wanted: trainer.features; where it is True, a network without features is refused.
+
+    Raises:
+        ValueError: if it is wanted, and the network has no features of each pixel.
+    """
+    if wanted is True:
+        feature_tensor(loop.model)
     layers = [] if loop.extended is None else loop.extended.layers
     return [KeptCenters(kept, layer) for layer in layers if isinstance(layer, CenterLoss)]
 

@@ -106,7 +106,7 @@ def _run(
     for check_loss in (preflight.check_gates, preflight.check_estimates):
         check_loss(loss, splits["train"].labels, surveys["train"].counts)
     callbacks, kept = watching.callbacks(config, loss, splits, devices.is_chief(strategy))
-    callbacks += features.follow(loop, kept)
+    callbacks += features.follow(loop, kept, config.trainer.features)
     splits["train"].labels.to_json(folder / "labels.json")
     sources.write_splits(splits, folder / "splits.csv")
     counts = {name: found.counts.to_dict() for name, found in surveys.items()}
