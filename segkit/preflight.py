@@ -13,6 +13,7 @@ import numpy as np
 
 from segkit import class_weights
 from segkit.class_counts import ClassCounts
+from segkit.contract import Source, innermost
 from segkit.labels import LabelSpace
 from segkit.losses import Exclusion, GatedCrossEntropy
 from segkit.losses.compound import described, terms_of
@@ -86,6 +87,30 @@ def check_exclusion(loss: Any, labels: LabelSpace) -> None:
                 f"Received: {term.background}. Set loss.background={there}, or, where it is the "
                 f"second term of a sum, +loss.losses.1.background={there}."
             )
+
+
+def check_image_weights(source: Source, present: np.ndarray, annotated: np.ndarray) -> None:
+    """Warns of classes that only images with a weight of 0 show, which the loss never asks for.
+
+    Counts, and the class weights that are made of them, take all images alike.
+
+    Args:
+        source: the training split.
+        present: bool (N, F), the foreground classes that the mask of each image shows.
+        annotated: bool (N, F), which of them somebody looked for.
+    """
+    weights = getattr(innermost(source), "weights", None)
+    if weights is None:
+        return
+    shown = present & annotated
+    lost = shown.any(0) & ~shown[np.asarray(weights) > 0].any(0)
+    if lost.any():
+        foreground = np.array(source.labels.foreground)
+        log.warning(
+            "%s: labelled only in images whose weight is 0 in annotations.csv, so the loss never "
+            "asks for it. Give one of them a weight, or leave the class out.",
+            _names(source.labels, foreground[lost]),
+        )
 
 
 def check_gates(loss: Any, labels: LabelSpace, counts: ClassCounts) -> None:

@@ -92,6 +92,7 @@ def _run(
     preflight.require_fitting(build(config.loss), splits["train"].labels)
     assembly.require_batches(config, splits)
     surveys = _survey(splits, config.data)
+    preflight.check_image_weights(splits["train"], *surveys["train"][1:])
     shares = build(config.sampling)(surveys["train"].present, surveys["train"].annotated)
     weights = _weigh(config.class_weights, surveys["train"].counts, folder)
     normalization, recorded = assembly.normalise(config, splits["train"])

@@ -319,6 +319,21 @@ def test_weights_come_with_their_images():
         np.testing.assert_allclose(weights, np.array(indices) / 2)
 
 
+@pytest.mark.parametrize("mixing", [CutMix(1), CopyPaste(most=1.0)])
+def test_of_an_image_without_weight_nothing_gets_into_others(mixing):
+    """Image 0 weighs nothing: whatever its annotation says, the others are the same."""
+
+    class Changed(Weighted):
+        def __getitem__(self, index):
+            sample = super().__getitem__(index)
+            return sample if index else sample._replace(mask=np.zeros_like(sample.mask))
+
+    arguments = {"mixing": mixing, "weighted": True}
+    found = [next(iter(batches(of(4), 4, **arguments))) for of in (Weighted, Changed)]
+    for one, other in zip(*found):
+        np.testing.assert_array_equal(one[1:], other[1:])
+
+
 def test_weights_survive_the_hiding_of_annotations():
     hidden = HiddenAnnotations(Weighted())
     assert [sample.weight for sample in hidden] == [i / 2 for i in range(7)]

@@ -83,6 +83,7 @@ class Loader:
         counts = np.array([len(whole), len(chosen)], np.int32)
         images, target, weights = self._loaded(epoch, chosen if len(chosen) else whole[:1])
         if self._mixing is not None and len(chosen):
+            target[weights == 0] = UNKNOWN  # so that nothing of it comes into others
             address = (self._seed, epoch, step) if n == 1 else (self._seed, epoch, step, k)
             images, target = self._mixing(images, target, address)
         if not len(chosen):

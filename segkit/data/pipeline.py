@@ -63,7 +63,7 @@ def batches(
         mixing: called with the images of a batch as the source has them, their target, and (seed,
             epoch, step); returns both, of the same shapes and types, as
             `segkit.data.mixing.CutMix` does; bound to the labels in the same way. An image keeps
-            its weight, whatever was pasted into it.
+            its weight, whatever was pasted into it; of one whose weight is 0, nothing is known.
         shares: of the draws of an epoch, (N,), see `segkit.data.sampling`; needs shuffle. None:
             all alike.
         images: how many an epoch shows; None: as many as the source has. More of them come in

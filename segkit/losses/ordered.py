@@ -73,9 +73,12 @@ def _differences(p: Any, possible: Any) -> Any:
     below = ops.cumsum(beside, axis=-1)
     above = ops.flip(ops.cumsum(ops.flip(beside, axis=-1), axis=-1), axis=-1) - beside
     passed = ops.cumsum(ops.cast(possible, "int32"), axis=-1)
-    inside = ops.stop_gradient(_mean_to_next(below, possible))
-    last = ops.equal(passed, passed[..., -1:])
-    return ops.where(passed == 0, below, ops.where(last, -above, below - inside))
+    before, after = passed == 0, ops.equal(passed, passed[..., -1:])
+    # Most batches have no such pixel, and for theirs several passes are spared.
+    apart = ops.any(ops.logical_not(before | after | possible))
+    sums = ops.stop_gradient(below)
+    mean = ops.cond(apart, lambda: _mean_to_next(sums, possible), lambda: sums)
+    return ops.where(before, below, ops.where(after, -above, below - mean))
 
 
 def _mean_to_next(values: Any, possible: Any) -> Any:
