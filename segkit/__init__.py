@@ -10,6 +10,7 @@ __version__ = "0.1.0.dev0"
 
 _ROOMS = (
     "assembly",
+    "audit",
     "averaging",
     "calibration",
     "callbacks",

@@ -32,6 +32,7 @@ VERBS = {
     ),
     "rounds": ("segkit.rounds", "train, complete the data, train again, as long as it gains"),
     "export": ("segkit.export", "write the model as ONNX, SavedModel, LiteRT or OpenVINO"),
+    "audit": ("segkit.audit", "rank the cells whose annotation is probably missing, to review"),
     "compare": ("segkit.comparison", "all runs in folders: one table with intervals, and a page"),
     "search": ("segkit.search", "search the best values of config keys with Optuna"),
     "check": ("segkit.checking", "look at every file of a data set, and say what is wrong"),

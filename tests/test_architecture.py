@@ -77,6 +77,7 @@ LAYERS = [
         "evaluation",
         "prediction",
         "calibration",
+        "audit",
         "export",
         "comparison",
         "completion",

@@ -1,0 +1,109 @@
+"""Models that never saw the images they judge: one training a fold, in processes of their own."""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+from typing import Any, Mapping, Sequence
+
+import yaml
+
+from segkit import run_folders, tables, trials
+from segkit.explaining import NotAll
+from segkit.runs import Run
+
+log = logging.getLogger(__name__)
+
+CHOICE = "of_the_run"  # what the choice of every group is called
+RUNS, CONFIG = "folds", "config"
+GROUPS = (
+    "data",
+    "sampling",
+    "patches",
+    "augment",
+    "mix",
+    "normalization",
+    "model",
+    "loss",
+    "class_weights",
+    "optimizer",
+    "schedule",
+    "trainer",
+    "callbacks",
+)
+
+
+def train(
+    run: Run,
+    data: Mapping[str, Any],
+    folder: Path,
+    count: int,
+    seed: int = 0,
+    overrides: Sequence[str] = (),
+) -> list[Path]:
+    """Trains a model on all folds but one, for each of them, as a run was trained.
+
+    The same call goes on where it was stopped, and trains nothing twice.
+
+    Args:
+        run: whose config says model, loss and the rest.
+        data: a node like the group `data`; its `fold` is replaced.
+        folder: `config` with the config, and `folds` with a run folder a fold, are made in it.
+        count: of the folds.
+        seed: of the deal.
+        overrides: of the config, as typed.
+
+    Returns:
+        The run folder of each fold.
+
+    Raises:
+        NotAll: if one of them did not finish; saying why.
+        KeyboardInterrupt, SystemExit: when the training at work has written a checkpoint.
+    """
+    fold = {"count": count, "held": 0, "seed": seed}
+    given = [*_as_choices(run, {**data, "fold": fold}, folder / CONFIG), *overrides]
+    found = []
+    for held in range(count):
+        place = folder / RUNS / f"fold_{held}"
+        if not run_folders.is_finished(place):
+            log.info("fold %d of %d: training in %s", held + 1, count, place)
+        outcome = trials.run(place, "train", [*given, f"data.fold.held={held}"])
+        if outcome.status != "finished":
+            busy = "another process has it" if outcome.status == "busy" else outcome.status
+            raise NotAll(
+                f"The training of fold {held} in {place} did not finish: "
+                f"{outcome.error or busy}. The same command goes on with it."
+            )
+        score = "" if outcome.value is None else f", mean IoU {outcome.value:.3f}"
+        took = f", {outcome.seconds:.0f} s" if outcome.seconds >= 1 else ", was there"
+        log.info("fold %d of %d: trained%s%s", held + 1, count, score, took)
+        found.append(place)
+    return found
+
+
+def _as_choices(run: Run, data: Mapping[str, Any], folder: Path) -> list[str]:
+    """Writes each group of a config as a choice of its own, and returns what chooses them."""
+    config = {**run.config, "data": data}
+    given = [f"hydra.searchpath=[{_address(folder)}]"]
+    for group in GROUPS:
+        if group not in config:  # of an older version: the default
+            continue
+        path = folder / group / f"{CHOICE}.yaml"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        text = yaml.safe_dump(_plain(config[group]), sort_keys=False, allow_unicode=True)
+        words = tables.plain(str(run.folder))
+        path.write_text(f"# As in {words}; written by segkit audit.\n{text}", encoding="utf-8")
+        given.append(f"{group}={CHOICE}")
+    return [*given, f"seed={config.get('seed', 0)}"]
+
+
+def _address(folder: Path) -> str:
+    from segkit.surroundings import quoted
+
+    return quoted(f"file://{folder.resolve()}")
+
+
+def _plain(node: Any) -> Any:
+    if isinstance(node, Mapping):
+        return {key: _plain(value) for key, value in node.items()}
+    return [_plain(value) for value in node] if isinstance(node, (list, tuple)) else node
