@@ -12,7 +12,7 @@ from PIL import Image
 from segkit import parallel
 from segkit.audit.evidence import Place, shown_size
 from segkit.audit.manifest import Start
-from segkit.audit.rows import MISSING, OBJECT, SHIFTED, WRONG, Row
+from segkit.audit.ranking import MISSING, OBJECT, SHIFTED, WRONG, Row
 from segkit.callbacks.overlays import byte_image
 from segkit.contract import Source
 from segkit.labels import LabelSpace

@@ -10,7 +10,7 @@ from typing import Any, Iterator, NamedTuple, Sequence
 from omegaconf import DictConfig, OmegaConf
 
 from segkit import predictor, run_data, runs, sources, tables
-from segkit.audit import crossing, evidence, manifest, pictures, rows
+from segkit.audit import crossing, evidence, manifest, pictures, ranking
 from segkit.audit.evidence import Place, Seen
 from segkit.contract import Source, whole_number
 from segkit.data import folds
@@ -22,6 +22,7 @@ log = logging.getLogger(__name__)
 MODEL_KEYS = ("tta", "tile", "overlap", "batch_size", "precision")
 AUTO, FOLDS = "auto", 3
 CSV, JSON = "audit.csv", "audit.json"
+WEAK = 0.3  # strength where a class is drawn, below which it is hardly found
 _SHOWN = 10  # rows on the terminal
 
 
@@ -58,7 +59,7 @@ def run(config: DictConfig) -> dict[str, Any]:
     start = manifest.start(data.options, data.splits)
     seen = list(_seen(config, found, data, folder, count))
     labels = next(iter(data.splits.values())).labels
-    ranked, known = rows.rows(seen, labels)
+    ranked, known = ranking.rank(seen, labels)
     settings = {
         "runs": [str(one.folder) for one in found],
         "data": data.name,
@@ -66,15 +67,14 @@ def run(config: DictConfig) -> dict[str, Any]:
         "folds": count,
         **{key: config[key] for key in MODEL_KEYS},
     }
-    content = {"settings": settings, **rows.summary(ranked, known, labels, len(seen))}
+    content = {"settings": settings, **ranking.summary(ranked, known, labels, len(seen))}
     (folder / audit_page.PAGE).unlink(missing_ok=True)  # it would be about other cells
-    rows.write_csv(folder / CSV, ranked, labels)
-    rows.write_json(folder / JSON, content)
+    ranking.write_csv(folder / CSV, ranked, labels)
+    ranking.write_json(folder / JSON, content)
     shown = pictures.described(ranked[: config.audit.page], data.splits, labels, start)
     page = audit_page.write(folder / audit_page.PAGE, content, labels, len(ranked), **shown)
     log.info(_table(ranked, labels))
-    for name in (row["name"] for row in content["classes"] if not row["drawn"]):
-        log.warning("%s is drawn nowhere, so nothing can be said of it.", tables.plain(name))
+    _warn(content["classes"])
     log.info("cells: %s\nreview: %s", folder / CSV, page)
     return content
 
@@ -174,7 +174,22 @@ def _folder(output: str | None, run: Run, data: Data) -> Path:
     return Path(output)
 
 
-def _table(ranked: Sequence[rows.Row], labels: Any) -> str:
+def _warn(classes: Sequence[dict[str, Any]]) -> None:
+    """Names the classes of which the scores tell nothing, or little."""
+    for row in classes:
+        name = tables.plain(row["name"])
+        if not row["drawn"]:
+            log.warning("%s is drawn nowhere, so nothing can be said of it.", name)
+        elif row["strength_where_drawn"] < WEAK:
+            log.warning(
+                "%s is hardly found where it is drawn (median strength %.2f), so its scores tell "
+                "little. Train longer, or with more images of it.",
+                name,
+                row["strength_where_drawn"],
+            )
+
+
+def _table(ranked: Sequence[ranking.Row], labels: Any) -> str:
     shown = []
     for row in ranked[:_SHOWN]:
         score = "" if row.score is None else f"{row.score:.3f}"

@@ -13,8 +13,9 @@ from segkit.audit.evidence import Cell
 from segkit.audit.regions import Found
 
 _EDGE = 1e-4  # strengths are kept so far from 0 and 1
-_ROUNDS = 30  # of expectation and maximisation
+_ROUNDS = 20  # of slope and probabilities by turns
 _PRIOR = 5.0  # cells that the share of all groups counts for, beside those of a group
+_QUANTILES = (0.25, 0.5)  # of the positives, beyond which hardly anything else lies
 
 
 @dataclass(frozen=True)
@@ -29,6 +30,11 @@ class Reference:
     images: int
     area: float
     strengths: np.ndarray
+
+    @property
+    def found(self) -> float:
+        """The median strength: near 0, the model hardly finds the class, and can tell little."""
+        return float(np.median(self.strengths))
 
 
 def strength(found: Found, area: float) -> float:
@@ -70,10 +76,11 @@ def probabilities(
     positives. The others are a mixture of cells in which it is absent and ones in which it was
     missed. With z = logit(s) less the median of the positives of the class,
 
-        P(missed | z) = sigmoid(a + b z + logit(share of the missed in the group)),  b >= 0
+        P(missed | z) = sigmoid(a + b z), with mean P = the share of the missed in the group
 
-    where a + b z, the logarithm of how much likelier z is where there is an object, and the
-    shares follow from expectation and maximisation. In a group, the order is that of s.
+    The slope b >= 0, one for all, is that of a logistic regression between the positives and the
+    rest of the mixture, and found with P by turns. The share is what the mixture holds beyond
+    quantiles of the positives, over what these hold there. In a group, the order is that of s.
 
     Args:
         strengths: of the mixed cells, (N,).
@@ -82,7 +89,7 @@ def probabilities(
         references: of each class, (C,). Where there is none, the result is NaN.
 
     Ref: Elkan and Noto 2008, Learning classifiers from only positive and unlabeled data. Differs:
-    the share of positives is not one for all, and is estimated with the classifier.
+    each group has its share of positives, which is read off the upper end of the strengths.
     """
     usable = np.array([references[c] is not None for c in classes], bool)
     result = np.full(len(strengths), np.nan)
@@ -100,27 +107,48 @@ def probabilities(
 
 def _expected(positive: np.ndarray, mixed: np.ndarray, group: np.ndarray) -> np.ndarray:
     """The probability that each of the mixed is one of the positives."""
-    # As many as lie above the median of the positives, twice, are likely to be some.
-    missed = (mixed >= np.median(positive)).astype(float)
-    share = float(np.clip(2 * missed.mean(), 0.02, 0.9))
-    missed = np.where(missed > 0, 0.9, np.clip(share / 2, 0.01, 0.5))
-    sizes = np.bincount(group)
-    weight = len(mixed) / len(positive)  # the positives count as much as the mixed
-    x = np.concatenate([positive, mixed, mixed])[:, None]
+    overall = _share(positive, mixed, 0.0)
+    shares = np.array([_share(positive, mixed[group == g], overall) for g in range(max(group) + 1)])
+    scale = max(float(np.std(np.concatenate([positive, mixed]))), 1e-6)
+    x = np.concatenate([positive, mixed, mixed])[:, None] / scale
     y = np.repeat([1, 1, 0], [len(positive), len(mixed), len(mixed)])
+    weight = len(mixed) / len(positive)  # the positives count as much as the mixed
+    missed = np.where(mixed >= np.quantile(positive, _QUANTILES[0]), 0.9, 0.05)
     for _ in range(_ROUNDS):
         weights = np.concatenate([np.full(len(positive), weight), missed, 1 - missed])
-        fitted = LogisticRegression(C=1.0).fit(x, y, weights + 1e-9)
-        slope, offset = float(fitted.coef_[0, 0]), float(fitted.intercept_[0])
-        prior = np.log(weights[y == 1].sum()) - np.log(weights[y == 0].sum() + 1e-9)
-        odds = np.maximum(slope, 0) * mixed + (offset - prior if slope > 0 else 0)
-        overall = missed.mean()
-        shares = (np.bincount(group, missed) + _PRIOR * overall) / (sizes + _PRIOR)
+        slope = LogisticRegression(C=1.0).fit(x, y, weights + 1e-9).coef_[0, 0] / scale
+        odds = max(float(slope), 0.0) * mixed
         before = missed
-        missed = expit(odds + logit(np.clip(shares[group], 1e-4, 1 - 1e-4)))
+        missed = np.empty_like(before)
+        for g, share in enumerate(shares):
+            missed[group == g] = _with_mean(odds[group == g], share)
         if np.abs(missed - before).max() < 1e-4:
             break
     return missed
+
+
+def _share(positive: np.ndarray, mixed: np.ndarray, overall: float) -> float:
+    """The share of positives among the mixed, drawn towards `overall` where these are few.
+
+    Hardly anything else is as strong as the stronger ones of the positives. So it is at most the
+    part of the mixed beyond a quantile of the positives over the part of the positives there.
+    """
+    bounds = []
+    for level in _QUANTILES:
+        edge = np.quantile(positive, level)
+        bounds.append((mixed >= edge).mean() / (positive >= edge).mean())
+    count = len(mixed) + _PRIOR * (overall > 0)
+    share = (min(bounds) * len(mixed) + _PRIOR * overall) / count
+    return float(np.clip(share, 0.25 / count, 0.98))
+
+
+def _with_mean(odds: np.ndarray, mean: float) -> np.ndarray:
+    """sigmoid(odds + a), with the a that gives it this mean."""
+    low, high = -odds.max() - 40, -odds.min() + 40
+    for _ in range(60):
+        middle = (low + high) / 2
+        low, high = (middle, high) if expit(odds + middle).mean() < mean else (low, middle)
+    return expit(odds + (low + high) / 2)
 
 
 def _z(strengths: np.ndarray) -> np.ndarray:

@@ -70,13 +70,13 @@ class Row:
         return "annotated" if self.cell.annotated else "unknown"
 
 
-def rows(seen: Sequence[Seen], labels: LabelSpace) -> tuple[list[Row], list[Reference | None]]:
+def rank(seen: Sequence[Seen], labels: LabelSpace) -> tuple[list[Row], list[Reference | None]]:
     """Ranks the cells of all images, the most doubtful first; and what is known of each class."""
     cells = [(image, cell) for image in seen for cell in image.cells]
     known = scores.references([cell for _, cell in cells], labels.num_classes)
     empty = [pair for pair in cells if not pair[1].drawn]
-    partly = [pair for pair in cells if pair[1].drawn and pair[1].found.regions]
-    found = [*_scored(empty, MISSING, known), *_scored(partly, OBJECT, known)]
+    partly = _scored([pair for pair in cells if pair[1].drawn], OBJECT, known)
+    found = [*_scored(empty, MISSING, known), *(row for row in partly if row.found.regions)]
     for image, cell in cells:
         if cell.doubt is not None:
             says = "" if cell.doubt.says is None else labels.names[cell.doubt.says]
@@ -157,6 +157,7 @@ def summary(
         empty = [row for row in mine if row.kind == MISSING]
         entry = {"name": labels.names[c], "drawn": known[c].images if known[c] else 0}
         entry["typical_area"] = known[c] and 2 * known[c].area
+        entry["strength_where_drawn"] = known[c] and _short(known[c].found)
         for state in ("annotated", "unknown"):
             p = [row.score for row in empty if row.declared == state]
             sure = None if None in p else round(float(sum(p)), 2)
