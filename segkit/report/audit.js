@@ -70,7 +70,7 @@
     if (lines) {
       layers.push({ ids: drawn, given: false, style: "outline", dash: 0 });
       if (cell.outline !== null) {
-        layers.push({ ids: decodeMask(cell.outline, pixels), given: false, style: "outline", dash: 6 });
+        layers.push({ ids: decodeMask(cell.outline, pixels), given: false, style: "outline", dash: size > 200 ? 14 : 7 });
       }
     }
     const look = { space, annotated: [], shown: new Set(classes), unknown: false, opacity: 1 };
@@ -147,7 +147,7 @@
       at(choice).setAttribute("aria-pressed", String(choices.get(keyOf(item)) === choice));
     }
     cards[number].setAttribute("aria-current", "true");
-    cards[number].scrollIntoView({ block: "nearest" });
+    scrollTo(cards[number]);
     drawing += 1;
     const mine = drawing;
     const canvas = document.createElement("canvas");
@@ -163,6 +163,15 @@
     at("canvas").getContext("2d").drawImage(canvas, 0, 0);
     at("canvas").dataset.drawn = String(number);
     for (const next of shown.slice(current + 1, current + 4)) open(items[next].picture).catch(() => {});
+  }
+
+  /* Only the box of the cards: the page stays where it is. */
+  function scrollTo(card) {
+    const box = at("cards");
+    const top = card.offsetTop;
+    if (top < box.scrollTop) box.scrollTop = top - 8;
+    const below = top + card.offsetHeight - box.clientHeight;
+    if (below > box.scrollTop) box.scrollTop = below + 8;
   }
 
   function tell() {
