@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import importlib.resources
+import json
 import logging
 from pathlib import Path
 from typing import Any, Mapping, Sequence
@@ -11,26 +13,13 @@ import yaml
 from segkit import run_folders, tables, trials
 from segkit.explaining import NotAll
 from segkit.runs import Run
+from segkit.surroundings import quoted
 
 log = logging.getLogger(__name__)
 
 CHOICE = "of_the_run"  # what the choice of every group is called
 RUNS, CONFIG = "folds", "config"
-GROUPS = (
-    "data",
-    "sampling",
-    "patches",
-    "augment",
-    "mix",
-    "normalization",
-    "model",
-    "loss",
-    "class_weights",
-    "optimizer",
-    "schedule",
-    "trainer",
-    "callbacks",
-)
+_OURS = ("output", "hydra", "experiment")  # of the run alone
 
 
 def train(
@@ -85,21 +74,30 @@ def _as_choices(run: Run, data: Mapping[str, Any], folder: Path) -> list[str]:
     """Writes each group of a config as a choice of its own, and returns what chooses them."""
     config = {**run.config, "data": data}
     given = [f"hydra.searchpath=[{_address(folder)}]"]
-    for group in GROUPS:
-        if group not in config:  # of an older version: the default
+    tree = importlib.resources.files("segkit.conf")
+    for key, node in config.items():
+        if key in _OURS:
             continue
-        path = folder / group / f"{CHOICE}.yaml"
+        if not (tree / key).is_dir():  # no group: single values
+            given += _values(key, node)
+            continue
+        path = folder / key / f"{CHOICE}.yaml"
         path.parent.mkdir(parents=True, exist_ok=True)
-        text = yaml.safe_dump(_plain(config[group]), sort_keys=False, allow_unicode=True)
+        text = yaml.safe_dump(_plain(node), sort_keys=False, allow_unicode=True)
         words = tables.plain(str(run.folder))
         path.write_text(f"# As in {words}; written by segkit audit.\n{text}", encoding="utf-8")
-        given.append(f"{group}={CHOICE}")
-    return [*given, f"seed={config.get('seed', 0)}"]
+        given.append(f"{key}={CHOICE}")
+    return given
+
+
+def _values(key: str, node: Any) -> list[str]:
+    """Overrides that set the values below a key."""
+    if isinstance(node, Mapping):
+        return [text for name, value in node.items() for text in _values(f"{key}.{name}", value)]
+    return [f"++{key}={quoted(node) if isinstance(node, str) else json.dumps(node)}"]
 
 
 def _address(folder: Path) -> str:
-    from segkit.surroundings import quoted
-
     return quoted(f"file://{folder.resolve()}")
 
 
