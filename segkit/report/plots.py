@@ -45,7 +45,7 @@ def best_epoch(history: History) -> tuple[int, float] | None:
 
 
 def learning_curves(history: History, labels: LabelSpace) -> list[dict[str, Any]]:
-    """Loss, center loss if there is one, mean IoU and IoU per class over the epochs.
+    """Loss, mean IoU and IoU per class over the epochs; center loss and errors where there are any.
 
     Class names never enter a picture: they stand in the legend of the page, where no font is
     missing a letter and no name can be mistaken for markup.
@@ -76,6 +76,10 @@ def _panels(history: History, labels: LabelSpace):
     for title, column in panels:
         curves = [Curve(name, prefix + column, tone, dash) for name, prefix, tone, dash in both]
         yield title, curves, column == "mean_iou"
+    if labels.values is not None:
+        curves = [Curve(n, f"{p}mean_absolute_error", tone, dash) for n, p, tone, dash in both]
+        unit = f", {labels.unit}" if labels.unit else ""
+        yield f"Mean absolute error{unit}", curves, False
     prefix = "val_" if any(key.startswith("val_iou_") for row in history for key in row) else ""
     curves = [
         Curve(name, f"{prefix}iou_{name}", (readable(color, False), readable(color, True)))
