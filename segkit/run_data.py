@@ -115,14 +115,16 @@ def require_classes(run: Run, labels: LabelSpace) -> None:
     """Refuses data with other classes than the model, or the same in another order.
 
     Raises:
-        ValueError: with both lists; if the classes of the data may overlap, or stand for other
-            values.
+        ValueError: with both lists; if classes exclude each other in one of the two alone, or
+            stand for other values.
     """
-    if not labels.exclusive:
+    if labels.exclusive != run.labels.exclusive:
+        kinds = {True: "exclude each other (exclusive: true)", False: "may overlap (false)"}
         raise ValueError(
-            "The model gives each pixel one class, so classes exclude each other. Received: data "
-            "with exclusive=False. Where they do not overlap, set exclusive to true in "
-            "classes.json, with one id a pixel."
+            f"The classes of the model {kinds[run.labels.exclusive]}, and so must those of the "
+            f"data. Received: data whose classes {kinds[labels.exclusive]}. classes.json says "
+            "which; where they exclude each other, a mask holds one id a pixel, else one plane a "
+            "class."
         )
     if labels.names != run.labels.names:
         raise ValueError(

@@ -36,6 +36,24 @@ class Discs:
         return self[index][1:3]
 
 
+class Overlapping(Discs):
+    """The same squares as independent classes, the second across the first; the red channel holds
+    a bit a class."""
+
+    def __init__(self, count=6, annotated=(True, True), **options):
+        labels = LabelSpace(["cell", "nucleus"], background=None, exclusive=False)
+        super().__init__(count, annotated=annotated, labels=labels, **options)
+
+    def __getitem__(self, index):
+        planes = np.zeros((16, 20, 2), np.uint8)
+        planes[2:10, 1 + index : 9 + index, 0] = 1
+        planes[6:14, 3:11, 1] = 1
+        image = np.repeat((planes @ np.uint8([1, 2]))[..., None], 3, axis=-1)
+        mask = planes * self._annotated.astype(np.uint8)
+        truth = planes if self._truth else None
+        return Sample(image, mask, self._annotated.copy(), truth, f"disc_{index}")
+
+
 class Oracle:
     """A predictor that reads the ids off the image, and shifts what it is told to shift."""
 
@@ -54,4 +72,14 @@ class Oracle:
             yield np.where(ids[..., None] == np.arange(classes), self._sure, rest).astype("float32")
 
     def decide(self, probabilities):
-        return decide(probabilities)
+        return decide(probabilities, exclusive=self.labels.exclusive)
+
+
+class PlaneOracle(Oracle):
+    """The same for `Overlapping`."""
+
+    def each(self, images):
+        for index, image in enumerate(images):
+            bits = np.roll(image[..., :1], self._shift(index), axis=1)
+            there = (bits & np.uint8([1, 2])) > 0
+            yield np.where(there, self._sure, 1 - self._sure).astype("float32")

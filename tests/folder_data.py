@@ -33,6 +33,14 @@ def add(directory, stem, pixels=None, ids=None, suffix=".png"):
         Image.fromarray(array).save(folder / (stem + end))
 
 
+def add_planes(directory, stem, pixels, planes):
+    """Writes an image and the planes (H, W, C) of independent classes."""
+    for part in ("images", "masks"):
+        (Path(directory) / part).mkdir(parents=True, exist_ok=True)
+    Image.fromarray(pixels).save(Path(directory) / "images" / f"{stem}.png")
+    np.save(Path(directory) / "masks" / f"{stem}.npy", planes)
+
+
 def classes(root, **changes):
     """Writes classes.json."""
     Path(root).mkdir(parents=True, exist_ok=True)

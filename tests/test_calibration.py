@@ -26,12 +26,14 @@ from segkit.targets import encode
 class Images:
     """A source whose images are the probabilities that a model would give them."""
 
-    def __init__(self, masks, p, annotated=None, groups=()):
+    def __init__(self, masks, p, annotated=None, groups=(), exclusive=True):
         self.masks, self.p, self.groups = masks, p.astype("float32"), list(groups)
         self.annotated = (
             np.ones((len(masks), p.shape[-1]), bool) if annotated is None else annotated
         )
-        self.labels = LabelSpace([f"class {c}" for c in range(p.shape[-1])])
+        names = [f"class {c}" for c in range(p.shape[-1])]
+        background = 0 if exclusive else None
+        self.labels = LabelSpace(names, background=background, exclusive=exclusive)
 
     def __len__(self):
         return len(self.masks)

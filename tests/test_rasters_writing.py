@@ -12,18 +12,22 @@ import zarr
 from PIL import Image
 from upath import UPath
 
+from segkit.data.class_folders import class_files
+from segkit.data.listing import entries
 from segkit.data.rasters import (
     ID_SUFFIXES,
     PLANE_SUFFIXES,
     open_raster,
     saving,
     tiff_sink,
+    write_class_files,
     write_ids,
     write_overlay,
     write_planes,
 )
 from segkit.data.rasters.saving import writing
 from segkit.data.readers import read_mask
+from segkit.data.readers.class_files import read_class_files
 from segkit.labels import LabelSpace
 
 RNG = np.random.default_rng(0)
@@ -373,3 +377,73 @@ def test_what_another_process_begins_behind_this_one_is_left_alone(tmp_path, mon
     with write_ids(tmp_path / "a.npy", (2, 3), LABELS) as writer:
         writer.write(slice(0, 2), np.zeros((2, 3), "uint8"))
     assert (tmp_path / ".a.npy.unfinished").read_bytes() == b"theirs"
+
+
+def overlapping(names):
+    return LabelSpace(names, background=None, exclusive=False)
+
+
+def test_class_files_are_black_and_white_and_read_back(tmp_path):
+    labels = overlapping(["cell", "a/b: 50%", ".hidden", "ends.", "void"])
+    planes = (RNG.random((HEIGHT, WIDTH, 5)) < 0.3).astype(np.uint8)
+    planes[..., 4] = 0
+    folder = tmp_path / "masks" / "slide.v2"
+    for there in (False, True):  # what is there is replaced
+        with write_class_files(folder, (HEIGHT, WIDTH), labels, {"runs": ["r"]}) as writer:
+            push(writer, planes)
+            assert folder.exists() == there
+    assert [path.name for path in folder.parent.iterdir()] == ["slide.v2"]
+    names = {path.name for path in folder.iterdir()}
+    assert names == {"cell.png", "a%2Fb%3A 50%25.png", "%2Ehidden.png", "ends%2E.png", "void.png"}
+    for c, name in enumerate(("cell", "a%2Fb%3A 50%25", "%2Ehidden", "ends%2E", "void")):
+        with Image.open(folder / f"{name}.png") as picture:
+            assert picture.mode == "1"
+            np.testing.assert_array_equal(np.asarray(picture), planes[..., c] == 1)
+            assert json.loads(picture.info["Description"])["class"] == labels.names[c]
+    problems = []
+    found = class_files(folder.parent, entries(folder.parent), ["slide.v2"], labels, problems)
+    assert not problems and set(found["slide.v2"]) == set(labels.names)
+    read = read_class_files(found["slide.v2"], labels, (HEIGHT, WIDTH))
+    np.testing.assert_array_equal(read, planes)
+
+
+@pytest.mark.parametrize(
+    "names, words",
+    [
+        (["Cell", "cell"], "The class 'cell' and 'Cell' would share the name of a file.*masks=tif"),
+        (["a/b", "a%2Fb"], "The class 'a/b' and 'a%2Fb' would share the name"),
+        (["x" * 300], "The class 'xxx.*' is too long for the name of a file"),
+    ],
+)
+def test_names_that_no_files_can_have_are_refused(tmp_path, names, words):
+    with pytest.raises(ValueError, match=words):
+        write_class_files(tmp_path / "a", (2, 2), overlapping(names))
+
+
+def test_many_classes_hold_no_file_open(tmp_path):
+    labels, limits = overlapping([f"class {c}" for c in range(300)]), resource.RLIMIT_NOFILE
+    before = resource.getrlimit(limits)
+    resource.setrlimit(limits, (128, before[1]))
+    try:
+        with write_class_files(tmp_path / "a", (8, 8), labels) as writer:
+            writer.write(slice(0, 8), np.eye(8, 300, dtype=np.uint8)[:, None].repeat(8, 1))
+    finally:
+        resource.setrlimit(limits, before)
+    assert len(list((tmp_path / "a").iterdir())) == 300
+
+
+def test_class_files_that_are_not_finished_leave_nothing(tmp_path):
+    with pytest.raises(ValueError, match="a needs 4 rows. Received: 2"):
+        with write_class_files(tmp_path / "a", (4, 4), overlapping(["cell"])) as writer:
+            writer.write(slice(0, 2), np.ones((2, 4, 1), np.uint8))
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("suffix", [".tif", ".npy"])
+@pytest.mark.parametrize("classes", [1, 3, 20])
+def test_planes_read_back_as_a_mask(tmp_path, suffix, classes):
+    labels = overlapping([f"class {c}" for c in range(classes)])
+    planes = (RNG.random((HEIGHT, WIDTH, classes)) < 0.3).astype(np.uint8)
+    with write_planes(tmp_path / f"a{suffix}", (HEIGHT, WIDTH), labels, "uint8") as writer:
+        push(writer, planes)
+    np.testing.assert_array_equal(read_mask(tmp_path / f"a{suffix}", labels), planes)

@@ -7,7 +7,8 @@ from typing import NamedTuple, Sequence
 import numpy as np
 
 from segkit.calibration.passes import Predicted
-from segkit.contract import candidates, judged_pixels
+from segkit.contract import LABELLED, candidates, judged_pixels
+from segkit.metrics.cells import judged_cells
 
 PIXELS = 1_000_000  # of all images together, at most
 NUMBERS = 2**25  # their probabilities, at most; so fewer pixels with many classes
@@ -16,8 +17,8 @@ NUMBERS = 2**25  # their probabilities, at most; so fewer pixels with many class
 class Drawn(NamedTuple):
     """What `segkit.metrics.fit_temperature` takes.
 
-    log_probabilities: float32 (N, C).
-    candidates: bool (N, C).
+    log_probabilities: float32 (N, C); independent classes: (N, 2), there and not there.
+    candidates: bool, the same shape.
     weights: (N,).
     """
 
@@ -51,6 +52,32 @@ def draw(item: Predicted, images: int, seed: int) -> Drawn:
         np.log(np.maximum(found, np.finfo("float32").tiny)),
         possible[chosen],
         np.full(len(chosen), share / max(len(chosen), 1)),
+    )
+
+
+def draw_cells(item: Predicted, images: int, seed: int) -> Drawn:
+    """Known cells, each a pixel and an independent class, of one image; always the same.
+
+    As in the losses, an image counts with the sum over its known cells, divided by its judged
+    pixels and by the number of classes.
+
+    Args:
+        item, images, seed: see `draw`.
+    """
+    looked = judged_cells(item.target[None], exclusive=False)[0]
+    told = np.flatnonzero(looked)
+    quota, chosen = max(min(PIXELS, NUMBERS // 2) // images, 1), told
+    if len(told) > quota:
+        random = np.random.default_rng((seed, item.index))
+        chosen = random.choice(told, quota, replace=False, shuffle=False)
+    judged = max(int(judged_pixels(item.target).sum()), 1) * looked.shape[-1]
+    p = item.probabilities.reshape(-1)[chosen]
+    p = np.clip(p, np.finfo("float32").tiny, 1 - np.finfo("float32").epsneg)
+    there = item.target.reshape(-1)[chosen] == LABELLED
+    return Drawn(
+        np.stack([np.log(p), np.log1p(-p)], -1),
+        np.stack([there, ~there], -1),
+        np.full(len(chosen), len(told) / judged / max(len(chosen), 1)),
     )
 
 

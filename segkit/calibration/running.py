@@ -50,7 +50,8 @@ def run(config: DictConfig) -> Found:
     found = calibrate(model, source, **options)
     names = source.labels.names
     log.info(telling.table(found, names, config.score))
-    for note in telling.notes(found, names, config.score, config.thresholds):
+    kind = source.labels.exclusive
+    for note in telling.notes(found, names, config.score, config.thresholds, kind):
         log.warning(note)
     _write(folder, found, source.labels, {"data": data.name, "split": split, **options})
     return found

@@ -14,6 +14,7 @@ from segkit.metrics.thresholds import EVEN, class_scores, mean_score
 FEW = 10  # images that show a class; a threshold that stands on fewer is loose
 RELIABILITY = "reliability.png"
 _WORSE = 0.005
+_LISTED = 10  # classes in a sentence
 _NOTHING = 1e-3  # of the negative log-likelihood: everything known is predicted, at nearly 1
 
 
@@ -48,7 +49,13 @@ def table(found: Found, names: Sequence[str], score: str) -> str:
     return tables.text(title, heads, rows, ["all", "", "", *map(_text, means)])
 
 
-def notes(found: Found, names: Sequence[str], score: str, thresholds: str | bool) -> list[str]:
+def notes(
+    found: Found,
+    names: Sequence[str],
+    score: str,
+    thresholds: str | bool,
+    exclusive: bool = True,
+) -> list[str]:
     """What to beware of; a sentence or two each."""
     said = []
     if not _inside(found.temperature) or found.nll[1] < _NOTHING:
@@ -58,10 +65,11 @@ def notes(found: Found, names: Sequence[str], score: str, thresholds: str | bool
             "it at 1."
         )
     before, after = (part.ece for part in found.reliability)
+    what = "the predicted class" if exclusive else "the classes"
     if before is not None and after > before + _WORSE:
         said.append(
             f"The temperature makes what is known likelier ({found.nll[0]:.4f} -> "
-            f"{found.nll[1]:.4f}), and the predicted class less calibrated (ECE {before:.4f} -> "
+            f"{found.nll[1]:.4f}), and {what} less calibrated (ECE {before:.4f} -> "
             f"{after:.4f}): one number does not suit all classes. See {RELIABILITY}."
         )
     if found.tuning is None:
@@ -76,7 +84,28 @@ def notes(found: Found, names: Sequence[str], score: str, thresholds: str | bool
     if loose:
         listed = ", ".join(f"{names[c]} ({found.curves.images[c]})" for c in loose)
         said.append(f"Thresholds that stand on few images may be chance: {listed}.")
-    return said + _verdict(found, score, thresholds)
+    if exclusive or found.crossed is None:
+        return said + _verdict(found, score, thresholds)
+    return said + _verdicts(found, names, score, thresholds)
+
+
+def _verdicts(found: Found, names: Sequence[str], score: str, thresholds: str | bool) -> list[str]:
+    """The same of independent classes, each by itself."""
+    gain = class_scores(found.crossed, score) - class_scores(found.even, score)
+    lost = [c for c, t in enumerate(found.tuning.thresholds) if t != EVEN and not gain[c] > 0]
+    if not lost:
+        return []
+    listed = ", ".join(names[c] for c in lost[:_LISTED])
+    more = f" and {len(lost) - _LISTED} more" if len(lost) > _LISTED else ""
+    ending = (
+        "They stay at 0.5; thresholds=true would use those tuned."
+        if thresholds == AUTO
+        else "They are used, since thresholds=true."
+    )
+    return [
+        "Thresholds tuned on one half of the images gain nothing on the other for "
+        f"{listed}{more}. {ending}"
+    ]
 
 
 def _verdict(found: Found, score: str, thresholds: str | bool) -> list[str]:

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import logging
 from dataclasses import dataclass
-from typing import Iterable
+from typing import Any, Iterable
 
 import numpy as np
 
 from segkit import metrics
-from segkit.calibration.drawing import Drawn, draw, together
+from segkit.calibration import separate
+from segkit.calibration.drawing import Drawn, draw, draw_cells, together
 from segkit.calibration.passes import GIB, Passes, Predicted, halves
+from segkit.calibration.separate import Once, Separate
 from segkit.contract import Source
-from segkit.evidence import require_exclusive
 from segkit.inference import decide, tempered
 from segkit.metrics import (
     Counts,
@@ -27,6 +28,8 @@ from segkit.predictor import Predictor
 
 log = logging.getLogger(__name__)
 
+# Reliability, curves and counts with T; the thresholds, and what those of each half do elsewhere.
+Told = tuple[Reliability, ProbabilityCounts, Counts, Any, Counts | None]
 MOST = 12  # passes of the search for thresholds
 AUTO = "auto"
 
@@ -40,11 +43,12 @@ class Found:
     reliability: without and with T.
     curves: histograms of the probabilities, with T.
     even: what is decided with 0.5 everywhere.
-    tuning: the search for thresholds; None if there was none.
+    tuning: the tuned thresholds and what they decide; None if none were tuned.
     crossed: what is decided in each half of the images with thresholds tuned on the other; None
         if there are no halves.
     images: how many were predicted.
-    kept: whether the tuned thresholds are those to be used.
+    kept: whether tuned thresholds are to be used; of independent classes, those of some.
+    thresholds: those to be used, 0.5 where tuned ones are not.
     """
 
     temperature: float
@@ -52,15 +56,11 @@ class Found:
     reliability: tuple[Reliability, Reliability]
     curves: ProbabilityCounts
     even: Counts
-    tuning: Tuning | None
+    tuning: Tuning | Separate | None
     crossed: Counts | None
     images: int
     kept: bool
-
-    @property
-    def thresholds(self) -> tuple[float, ...]:
-        """Those to be used: the tuned ones, or 0.5 everywhere."""
-        return self.tuning.thresholds if self.kept else (EVEN,) * len(self.even.images)
+    thresholds: tuple[float, ...]
 
 
 class _Search:
@@ -105,18 +105,42 @@ def calibrate(
         seed: of the pixels that are drawn, and of the halves.
 
     Raises:
-        ValueError: if there is no image, nothing is known about any, or the classes overlap.
+        ValueError: if there is no image, or nothing is known about any.
     """
-    require_exclusive(source.labels)
+    exclusive = source.labels.exclusive
     passes = Passes(model, source, memory * GIB)
-    before, drawn = _first_pass(passes, len(source), seed)
+    before, drawn = _first_pass(passes, len(source), seed, exclusive)
     fitted = metrics.fit_temperature(*drawn) if temperature else 1.0
     nll = marginal_nll(*drawn), marginal_nll(*drawn, fitted)
     half = halves(source, seed) if thresholds else None
+
+    def once_more(text: str) -> Iterable[Predicted]:
+        for item in passes.once_more(text):
+            p = tempered(item.probabilities, fitted, exclusive=exclusive)
+            yield item._replace(probabilities=p)
+
+    way = _together if exclusive else _apart
+    after, curves, even, tuning, crossed = way(once_more, source, half, score, bool(thresholds))
+    used = (EVEN,) * source.labels.num_classes
+    if thresholds is True or (thresholds and exclusive and _gains(crossed, even, score)):
+        used = tuning.thresholds
+    elif thresholds and not exclusive:
+        used = separate.gaining(tuning, crossed, even, score)
+    kept = thresholds is True or any(t != EVEN for t in used)
+    reliability = before, after
+    return Found(
+        fitted, nll, reliability, curves, even, tuning, crossed, len(source), kept, tuple(used)
+    )
+
+
+def _together(
+    once_more: Once, source: Source, half: np.ndarray | None, score: str, tune: bool
+) -> Told:
+    """The search over passes, since classes compete."""
     searches = _searches(score, source, half)
     after: list = []
     for number in range(MOST):
-        for item in _tempered(passes.once_more(f"tuning, pass {number + 1}"), fitted):
+        for item in once_more(f"tuning, pass {number + 1}"):
             batch = item.target[None], item.probabilities[None]
             if not number:
                 probability = metrics.count_probabilities(*batch)
@@ -126,13 +150,29 @@ def calibrate(
             search.learn()
         if not number:
             even = searches[0].tuning.counts
-        if not thresholds or all(search.tuning.finished for search in searches):
+        if not tune or all(search.tuning.finished for search in searches):
             break
     crossed = None if half is None else _joined(search.tuning for search in searches[1:])
-    tuning = searches[0].tuning if thresholds else None
-    kept = thresholds is True or (thresholds == AUTO and _gains(crossed, even, score))
-    reliability = before, after[0]
-    return Found(fitted, nll, reliability, after[1], even, tuning, crossed, len(source), kept)
+    return *after, even, searches[0].tuning if tune else None, crossed
+
+
+def _apart(
+    once_more: Once, source: Source, half: np.ndarray | None, score: str, tune: bool
+) -> Told:
+    """Each class by itself, in one pass for the histograms and one for what they decide."""
+    total: list = []
+    curves: list[Any] = [0, 0, 0]  # of all, of `half`, of the others
+    for item in once_more("tuning"):
+        batch = item.target[None], item.probabilities[None]
+        part = metrics.count_probabilities(*batch, exclusive=False)
+        reliability = metrics.count_reliability(*batch, exclusive=False)
+        total = _sums(total, (reliability, separate.counted(item)))
+        for k in (0, 1 if half is not None and half[item.index] else 2):
+            curves[k] = part if not curves[k] else curves[k] + part
+    if not tune:
+        return total[0], curves[0], total[1], None, None
+    mine = curves if half is not None else curves[:1]
+    return total[0], curves[0], total[1], *separate.tune(once_more, half, mine, score)
 
 
 def _searches(score: str, source: Source, half: np.ndarray | None) -> list[_Search]:
@@ -143,19 +183,17 @@ def _searches(score: str, source: Source, half: np.ndarray | None) -> list[_Sear
     return [_Search(Tuning(score, labels.num_classes, labels.background), p) for p in parts]
 
 
-def _first_pass(passes: Passes, images: int, seed: int) -> tuple[Reliability, Drawn]:
+def _first_pass(
+    passes: Passes, images: int, seed: int, exclusive: bool
+) -> tuple[Reliability, Drawn]:
     reliability: list = []
     parts = []
     for item in passes.once_more("predicting"):
         batch = item.target[None], item.probabilities[None]
-        reliability = _sums(reliability, (metrics.count_reliability(*batch),))
-        parts.append(draw(item, images, seed))
+        counted = metrics.count_reliability(*batch, exclusive=exclusive)
+        reliability = _sums(reliability, (counted,))
+        parts.append((draw if exclusive else draw_cells)(item, images, seed))
     return reliability[0], together(parts)
-
-
-def _tempered(items: Iterable[Predicted], temperature: float) -> Iterable[Predicted]:
-    for item in items:
-        yield item._replace(probabilities=tempered(item.probabilities, temperature))
 
 
 def _look(item: Predicted, searches: list[_Search]) -> None:

@@ -61,7 +61,9 @@ def write_pictures(folder: Path, found: Found, labels: LabelSpace) -> None:
     ]
     calibration_plot.write_precision_recall(folder / PICTURES[0], shown)
     parts = [(part.bins, part.ece) for part in found.reliability]
-    calibration_plot.write_reliability(folder / PICTURES[1], *parts, found.temperature)
+    calibration_plot.write_reliability(
+        folder / PICTURES[1], *parts, found.temperature, labels.exclusive
+    )
 
 
 def write_summary(path: Path, found: Found, names: Sequence[str], settings: dict[str, Any]) -> None:
@@ -96,6 +98,7 @@ def write_summary(path: Path, found: Found, names: Sequence[str], settings: dict
             None if found.tuning is None else dict(zip(names, found.tuning.thresholds))
         ),
         "thresholds_used": found.kept,
+        "thresholds": dict(zip(names, found.thresholds)),
         "scores": scores,
     }
     path.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
@@ -103,7 +106,8 @@ def write_summary(path: Path, found: Found, names: Sequence[str], settings: dict
 
 def _point(found: Found, c: int) -> tuple[float, float] | None:
     """Recall and precision of what is decided; None if class c is never chosen."""
-    counts = found.tuning.counts if found.kept else found.even
+    used = found.kept and found.thresholds[c] == found.tuning.thresholds[c]
+    counts = found.tuning.counts if used else found.even
     point = float(counts.recall[c]), float(counts.precision[c])
     return None if np.isnan(point).any() else point
 

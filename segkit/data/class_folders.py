@@ -11,6 +11,8 @@ from segkit.data.problems import Problem
 from segkit.data.readers import MASK_SUFFIXES
 from segkit.labels import LabelSpace
 
+_FORBIDDEN = '/\\:*?"<>|%'
+_LONGEST = 240  # bytes, of 255 with an ending
 _ALIKE = 0.7  # "vocal_cords" and "vocal_folds" are not
 
 
@@ -30,7 +32,9 @@ def class_files(
         labels: the classes; the background needs no file.
         problems: receives what is wrong; the rest is read.
     """
-    classes = {composed(labels.names[c]): labels.names[c] for c in labels.foreground}
+    names = [labels.names[c] for c in labels.foreground]
+    written = {composed(_stem(name)): name for name in names}
+    classes = written | {composed(name): name for name in names}
     folders = [(composed(entry.name), entry.path) for entry in inside if entry.is_folder]
     by_class = _by_class([name for name, _ in folders], classes, images)
     files = [entry.name for entry in inside if not entry.is_folder]
@@ -56,6 +60,35 @@ def class_files(
             )
             problems.append(Problem("unknown class", str(file), text))
     return found
+
+
+def file_stems(labels: LabelSpace) -> list[str]:
+    """What the file of each class is called, without its ending: its name, as far as files may.
+
+    What some system forbids in names of files, a dot in front, and % itself become %XX.
+
+    Raises:
+        ValueError: naming classes whose names are too long, or would be those of one file.
+    """
+    stems = [_stem(name) for name in labels.names]
+    seen: dict[str, str] = {}
+    for name, stem in zip(labels.names, stems):
+        one = stem if stem != name and stem in labels.names else seen.get(composed(stem).lower())
+        if one is not None or len(stem.encode()) > _LONGEST:
+            why = "is too long for" if one is None else f"and {one!r} would share"
+            raise ValueError(
+                f"The class {name!r} {why} the name of a file. Write all classes to one file an "
+                "image with masks=tif, or rename the class."
+            )
+        seen[composed(stem).lower()] = name
+    return stems
+
+
+def _stem(name: str) -> str:
+    quoted = "".join(f"%{ord(letter):02X}" if letter in _FORBIDDEN else letter for letter in name)
+    if quoted[0] == ".":
+        quoted = "%2E" + quoted[1:]
+    return quoted[:-1] + "%2E" if quoted[-1] == "." else quoted
 
 
 def _by_class(folders: Collection[str], classes: Collection[str], images: Collection[str]) -> bool:

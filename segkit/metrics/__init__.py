@@ -16,7 +16,7 @@ from segkit.metrics.ordered import (
 from segkit.metrics.scatter import scatter_ratio
 from segkit.metrics.surfaces import SurfaceScores, surface_scores
 from segkit.metrics.threshold_counts import ThresholdCounts, count_thresholds
-from segkit.metrics.thresholds import Tuning, best_thresholds
+from segkit.metrics.thresholds import Tuning, best_thresholds, own_thresholds
 from segkit.metrics.tracking import ClassLosses, MeanIoU, OrderedErrors
 
 __all__ = [
@@ -47,6 +47,7 @@ __all__ = [
     "marginal_nll",
     "ordered_block",
     "ordered_intervals",
+    "own_thresholds",
     "scatter_ratio",
     "sums_of_confusion",
     "surface_scores",

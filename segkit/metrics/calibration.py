@@ -9,8 +9,8 @@ import numpy as np
 from scipy.optimize import minimize_scalar
 
 from segkit.contract import LABELLED, judged_pixels, require_target
-from segkit.metrics.cells import known_cells
-from segkit.metrics.counts import number_or_none
+from segkit.metrics.cells import each_cell
+from segkit.metrics.counts import mean_or_none, number_or_none
 from segkit.metrics.curves import require_probabilities
 
 BINS = 15
@@ -33,6 +33,9 @@ class Reliability:
     right. Cells of some classes are known more often than others, so those known stand for all:
     pixels predicted as class c are weighted by predicted_c / sum over bins of pixels_c. Nothing
     unknown: all weights are 1.
+
+    Independent classes: no class is the predicted one, so `predicted` is None, the first three are
+    the same as the next three, and "right" is how often a class is there.
     """
 
     pixels: np.ndarray
@@ -41,11 +44,11 @@ class Reliability:
     class_pixels: np.ndarray
     class_confidence: np.ndarray
     class_right: np.ndarray
-    predicted: np.ndarray
+    predicted: np.ndarray | None
 
     def __add__(self, other: Reliability) -> Reliability:
         pairs = zip(vars(self).values(), vars(other).values())
-        return Reliability(*(mine + others for mine, others in pairs))
+        return Reliability(*(None if mine is None else mine + others for mine, others in pairs))
 
     @property
     def ece(self) -> float | None:
@@ -53,8 +56,13 @@ class Reliability:
 
             ECE = sum over bins of n_b / n |right_b / n_b - mean confidence_b|
 
-        Ref: Guo et al. 2017, arXiv:1706.04599, equation 3.
+        Independent classes: the mean of `class_ece` over the classes with evidence.
+
+        Ref: Guo et al. 2017, arXiv:1706.04599, equation 3; independent: the classwise ECE of Kull
+        et al. 2019, arXiv:1910.12656, section 2.
         """
+        if self.predicted is None:
+            return mean_or_none(self.class_ece)
         return number_or_none(_expected(*self._weighted))
 
     @property
@@ -80,7 +88,8 @@ class Reliability:
         """The reliability diagram of the predicted class, one mapping a bin.
 
         "low", "high", "pixels", "confidence" (mean) and "accuracy"; both None in an empty bin.
-        Pixels are weighted, and rounded.
+        Pixels are weighted, and rounded. Independent classes: all of them together, a pixel
+        counts once for each, and "accuracy" is how often the class is there.
         """
         return _rows(*self._weighted)
 
@@ -91,6 +100,8 @@ class Reliability:
     @property
     def _weighted(self) -> np.ndarray:
         """Pixels, sum of confidence, and right ones of the predicted class, (3, BINS)."""
+        if self.predicted is None:
+            return np.stack([self.pixels.sum(0), self.confidence.sum(0), self.right.sum(0)])
         weights = np.nan_to_num(_share(self.predicted, self.pixels.sum(1)))
         return np.stack([weights @ part for part in (self.pixels, self.confidence, self.right)])
 
@@ -100,12 +111,15 @@ class Reliability:
         return {"ece": self.ece, "mce": self.mce, "class_ece": class_ece, "bins": self.bins}
 
 
-def count_reliability(target: np.ndarray, probabilities: np.ndarray) -> Reliability:
+def count_reliability(
+    target: np.ndarray, probabilities: np.ndarray, *, exclusive: bool = True
+) -> Reliability:
     """Counts for the reliability of a batch.
 
     Args:
         target: int8 (B, H, W, C) of the three states.
         probabilities: (B, H, W, C) in [0, 1]; the predicted class is the most probable one.
+        exclusive: False: each channel is judged by itself, and no class is the predicted one.
 
     Raises:
         ValueError: if the shapes do not fit, the target is unsigned, or a probability is none.
@@ -113,19 +127,22 @@ def count_reliability(target: np.ndarray, probabilities: np.ndarray) -> Reliabil
     require_target(target, probabilities, "metrics.count_reliability")
     require_probabilities(probabilities, "metrics.count_reliability")
     classes = target.shape[-1]
-    known, judged = known_cells(target), judged_pixels(target)
-    best = probabilities.argmax(-1)
+    best = probabilities.argmax(-1) if exclusive else None
     top, per_class = np.zeros((2, classes, 3, BINS))
-    for b, c in np.argwhere(known):
-        values = probabilities[b, ..., c][judged[b]]
-        labelled = (target[b, ..., c] == LABELLED)[judged[b]]
-        chosen = (best[b] == c)[judged[b]]
+    for b, c, judged in each_cell(target, exclusive):
+        values = probabilities[b, ..., c][judged]
+        labelled = (target[b, ..., c] == LABELLED)[judged]
         per_class[c] += _histograms(values, labelled)
-        top[c] += _histograms(values[chosen], labelled[chosen])
+        if exclusive:
+            chosen = (best[b] == c)[judged]
+            top[c] += _histograms(values[chosen], labelled[chosen])
     # Pixels are whole numbers, and sums of probabilities are not.
-    parts = [part for array in (top, per_class) for part in np.moveaxis(array, 1, 0)]
+    arrays = (top, per_class) if exclusive else (per_class, per_class)
+    parts = [part for array in arrays for part in np.moveaxis(array, 1, 0)]
     counted = [part if k % 3 == 1 else part.astype("int64") for k, part in enumerate(parts)]
-    return Reliability(*counted, np.bincount(best[judged], minlength=classes))
+    if not exclusive:
+        return Reliability(*counted, None)
+    return Reliability(*counted, np.bincount(best[judged_pixels(target)], minlength=classes))
 
 
 def _histograms(values: np.ndarray, right: np.ndarray) -> np.ndarray:
@@ -174,9 +191,13 @@ def marginal_nll(
         NLL = - sum_n w_n log(sum over candidates c of q_nc) / sum_n w_n,
         q = softmax(log p / T)
 
+    Independent classes: each known cell n, a pixel and a class, has the two outcomes there and not
+    there, log p = (log p_n, log(1 - p_n)), of which one is the candidate. Then q_n1 is
+    sigmoid(logit / T), and this is the binary cross-entropy over known cells.
+
     Args:
-        log_probabilities: log p, (N, C).
-        candidates: bool (N, C), the classes that pixel n may belong to.
+        log_probabilities: log p, (N, C); independent classes: (N, 2).
+        candidates: bool, the same shape, the classes that pixel n may belong to.
         weights: w, (N,), above 0.
         temperature: T > 0.
     """

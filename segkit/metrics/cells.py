@@ -11,7 +11,9 @@ the class is not UNKNOWN there. A prediction of theirs is planes, (B, H, W, C), 
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Iterator
+
+import numpy as np
 
 from segkit.contract import LABELLED, RULED_OUT, UNKNOWN, backend_of, judged_pixels
 
@@ -55,3 +57,10 @@ def judged_cells(target: Any, exclusive: bool = True) -> Any:
     xp = backend_of(target)
     judged = judged_pixels(target)[..., None] if exclusive else xp.not_equal(target, UNKNOWN)
     return xp.logical_and(judged, known_cells(target, exclusive)[:, None, None, :])
+
+
+def each_cell(target: np.ndarray, exclusive: bool = True) -> Iterator[tuple[int, int, np.ndarray]]:
+    """Image, class and judged pixels, bool (H, W), of each known cell."""
+    looked = judged_cells(target, exclusive)
+    for b, c in np.argwhere(known_cells(target, exclusive)):
+        yield int(b), int(c), looked[b, ..., c]

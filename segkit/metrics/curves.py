@@ -7,8 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.special import expit, logit
 
-from segkit.contract import LABELLED, judged_pixels, require_target
-from segkit.metrics.cells import known_cells
+from segkit.contract import LABELLED, require_target
+from segkit.metrics.cells import each_cell
 
 # Bins are even in log(p / (1 - p)): probabilities of a softmax crowd near 0 and 1. Both numbers
 # are powers of 2, so that 0.5 is an edge without any rounding.
@@ -77,6 +77,12 @@ class ProbabilityCounts:
         end = 0.0 if right[0] else np.nan
         return np.append(precision, 1.0), np.append(recall, end), EDGES[held]
 
+    @property
+    def decided(self) -> tuple[np.ndarray, ...]:
+        """TP, FP, FN and TN of "probability >= t" at each of `EDGES`, int64 (C, BINS)."""
+        right, wrong = self._from_threshold_on()
+        return right, wrong, right[:, :1] - right, wrong[:, :1] - wrong
+
     def _from_threshold_on(self) -> tuple[np.ndarray, np.ndarray]:
         """True and false positives of each class at each lower edge of a bin, (C, BINS)."""
         right, wrong = (
@@ -85,12 +91,15 @@ class ProbabilityCounts:
         return right, wrong
 
 
-def count_probabilities(target: np.ndarray, probabilities: np.ndarray) -> ProbabilityCounts:
+def count_probabilities(
+    target: np.ndarray, probabilities: np.ndarray, *, exclusive: bool = True
+) -> ProbabilityCounts:
     """Histograms of the probability of each class at the judged pixels of its known cells.
 
     Args:
         target: int8 (B, H, W, C) of the three states.
         probabilities: (B, H, W, C) in [0, 1]; or any score in it, class by class.
+        exclusive: False: each channel is judged by itself; see `segkit.metrics.cells`.
 
     Raises:
         ValueError: if the shapes do not fit, the target is unsigned, or a probability is none.
@@ -98,12 +107,11 @@ def count_probabilities(target: np.ndarray, probabilities: np.ndarray) -> Probab
     require_target(target, probabilities, "metrics.count_probabilities")
     require_probabilities(probabilities, "metrics.count_probabilities")
     classes = target.shape[-1]
-    known, judged = known_cells(target), judged_pixels(target)
     counted = np.zeros((classes, 2 * BINS), "int64")
     images = np.zeros(classes, "int64")
-    for b, c in np.argwhere(known):
-        labelled = (target[b, ..., c] == LABELLED)[judged[b]]
-        places = bin_of(probabilities[b, ..., c][judged[b]]) + BINS * labelled
+    for b, c, judged in each_cell(target, exclusive):
+        labelled = (target[b, ..., c] == LABELLED)[judged]
+        places = bin_of(probabilities[b, ..., c][judged]) + BINS * labelled
         counted[c] += np.bincount(places, minlength=2 * BINS)
         images[c] += labelled.any()
     return ProbabilityCounts(counted[:, BINS:], counted[:, :BINS], images)
@@ -130,5 +138,6 @@ def require_probabilities(probabilities: np.ndarray, who: str) -> None:
     if not (-_FURTHEST <= least and greatest <= 1 + _FURTHEST):
         raise ValueError(
             f"{who} needs probabilities, from 0 to 1. Received: {least:.4g} to {greatest:.4g}. "
-            "Logits become probabilities by a softmax; NaN comes from the model or its input."
+            "Logits become probabilities by a softmax (independent classes: a sigmoid); NaN comes "
+            "from the model or its input."
         )

@@ -7,10 +7,11 @@ from typing import Iterator, NamedTuple
 import numpy as np
 from scipy.spatial import KDTree
 
-from segkit.contract import LABELLED, is_number, judged_pixels
-from segkit.metrics.cells import known_cells
+from segkit.contract import LABELLED, is_number, judged_pixels, require_target
+from segkit.metrics.cells import each_cell, known_cells
 from segkit.metrics.counts import one_hot
 
+_Pair = tuple[np.ndarray, np.ndarray]
 _PERCENTILE = 95
 _OUTSIDE = -1  # of the image, ignored, or of no class that is known
 
@@ -47,11 +48,13 @@ def surface_scores(
         hausdorff_95  = max(95th percentile of d(p, T), 95th percentile of d(t, P))
         mean_distance = (sum_p d(p, T) + sum_t d(t, P)) / (#P + #T)
 
-    Ignored pixels belong to no class, in the annotation and in the prediction.
+    Ignored pixels belong to no class, in the annotation and in the prediction. Independent
+    classes: each has its own judged pixels and its own outline, whatever lies over it.
 
     Args:
-        target: int8 (H, W, C) of the three states; classes exclude each other.
-        prediction: the predicted ids, integers (H, W).
+        target: int8 (H, W, C) of the three states.
+        prediction: the predicted ids, integers (H, W); or planes (H, W, C) of 0 and 1 of
+            independent classes.
         tolerance: from 0 on, in the unit of `pixel_size`.
         pixel_size: (height, width) of a pixel, above 0.
 
@@ -63,30 +66,49 @@ def surface_scores(
     HausdorffDistance(percentile=95) and SurfaceDistance(symmetric=True), outlines are pixels, not
     lengths. Differs: where only one of the two has the class, MONAI's 95 % distance is NaN.
     """
-    known = _checked(target, prediction, tolerance, pixel_size)
-    judged = judged_pixels(target)
-    labelled = target == LABELLED
-    if (labelled.sum(-1, dtype="int16") > 1).any():
-        raise ValueError(
-            "metrics.surface_scores takes one label a pixel. Received: pixels with several. Score "
-            "each of the overlapping classes as a label space of that class and its background."
-        )
-    truth = np.where(labelled.any(-1), labelled.argmax(-1), _OUTSIDE)
-    found = np.where(judged, np.asarray(prediction), _OUTSIDE)
-    scores = np.full((3, len(known)), np.nan)
-    outlines = zip(known, _outlines(found, len(known)), _outlines(truth, len(known)))
-    for c, (is_known, *pair) in enumerate(outlines):
+    prediction = np.asarray(prediction)
+    _check(tolerance, pixel_size)
+    if prediction.ndim == 3:
+        require_target(target[None], prediction[None], "metrics.surface_scores")
+        pairs = _pairs_of_planes(target, prediction != 0)
+    else:
+        pairs = _pairs(target, prediction)
+    scores = np.full((3, target.shape[-1]), np.nan)
+    for c, pair in pairs:
         sizes = [len(outline) for outline in pair]
-        if is_known and all(sizes):
+        if all(sizes):
             scores[:, c] = _scores(*(outline * pixel_size for outline in pair), tolerance)
-        elif is_known and any(sizes):
+        elif any(sizes):
             scores[:, c] = 0, np.inf, np.inf
     return SurfaceScores(*scores)
 
 
-def _checked(target, prediction, tolerance, pixel_size) -> np.ndarray:
-    """Which cells are known, (C,), if the arguments fit."""
-    one_hot(np.asarray(prediction)[None], target[None], "metrics.surface_scores")
+def _pairs(target: np.ndarray, prediction: np.ndarray) -> Iterator[tuple[int, _Pair]]:
+    """Each known class with the outlines of prediction and annotation."""
+    one_hot(prediction[None], target[None], "metrics.surface_scores")
+    known, judged = known_cells(target[None])[0], judged_pixels(target)
+    labelled = target == LABELLED
+    if (labelled.sum(-1, dtype="int16") > 1).any():
+        raise ValueError(
+            "metrics.surface_scores takes one label a pixel with predicted ids. Received: pixels "
+            "with several. Predict planes (H, W, C) where classes overlap."
+        )
+    truth = np.where(labelled.any(-1), labelled.argmax(-1), _OUTSIDE)
+    found = np.where(judged, prediction, _OUTSIDE)
+    for c, pair in enumerate(zip(_outlines(found, len(known)), _outlines(truth, len(known)))):
+        if known[c]:
+            yield c, pair
+
+
+def _pairs_of_planes(target: np.ndarray, planes: np.ndarray) -> Iterator[tuple[int, _Pair]]:
+    """The same, each class by itself."""
+    for _, c, judged in each_cell(target[None], exclusive=False):
+        there = planes[..., c] & judged, target[..., c] == LABELLED
+        found, truth = (next(_outlines(np.where(part, 0, _OUTSIDE), 1)) for part in there)
+        yield c, (found, truth)
+
+
+def _check(tolerance, pixel_size) -> None:
     if not is_number(tolerance) or not 0 <= tolerance < np.inf:
         raise ValueError(f"tolerance must be a number from 0 on. Received: {tolerance!r}.")
     sizes = tuple(pixel_size) if np.iterable(pixel_size) else (pixel_size,)
@@ -95,7 +117,6 @@ def _checked(target, prediction, tolerance, pixel_size) -> np.ndarray:
             "pixel_size must be the height and the width of a pixel, two numbers above 0. "
             f"Received: {pixel_size!r}."
         )
-    return known_cells(target[None])[0]
 
 
 def _outlines(ids: np.ndarray, classes: int) -> Iterator[np.ndarray]:

@@ -6,6 +6,7 @@ import numpy as np
 from scipy.special import expit, logit
 
 from segkit.metrics.counts import Counts, ratio
+from segkit.metrics.curves import EDGES, ProbabilityCounts
 from segkit.metrics.threshold_counts import ThresholdCounts
 
 EVEN = 0.5
@@ -73,6 +74,33 @@ def best_thresholds(found: ThresholdCounts, score: str) -> tuple[np.ndarray, np.
             # The first edge is 0, a threshold that no class can have.
             thresholds[c], means[c] = _middle(values[1:], found.edges[1:])
     return np.clip(thresholds, *LIMITS), means
+
+
+def own_thresholds(found: ProbabilityCounts, score: str) -> np.ndarray:
+    """For each independent class the threshold of its probability at which its score is highest.
+
+    Classes do not compete, so each is settled by its own histogram, and there is nothing to
+    search: the best of all thresholds is found, as near as the bins of `segkit.metrics.curves`
+    (0.001 at 0.5, less elsewhere). Of a range with the same score the middle, or 0.5 if that is in
+    the range. 0.5 where every pixel carries the class, or none.
+
+    Args:
+        found: histograms over known cells.
+        score: one of `SCORES`.
+
+    Returns:
+        thresholds within `LIMITS`, float64 (C,).
+
+    Raises:
+        ValueError: if there is no such score.
+    """
+    thresholds = np.full(len(found.positives), EVEN)
+    values = _value(score, *found.decided)
+    for c, (there, others) in enumerate(zip(found.positives, found.negatives)):
+        if there.any() and others.any():
+            # The first edge is 0, a threshold that no class can have.
+            thresholds[c], _ = _middle(values[c, 1:], EDGES[1:])
+    return np.clip(thresholds, *LIMITS)
 
 
 class Tuning:

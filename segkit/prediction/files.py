@@ -18,8 +18,9 @@ from segkit import predictor, run_folders, runs, sources
 from segkit.data import rasters
 from segkit.data.inputs import Input, find_inputs
 from segkit.explaining import NotAll
+from segkit.labels import LabelSpace
 from segkit.prediction import moments, origins
-from segkit.prediction.outputs import Job, Outputs, Summary
+from segkit.prediction.outputs import Job, Outputs, Summary, require_apart
 from segkit.prediction.work import FAILED, Work, bar
 
 log = logging.getLogger(__name__)
@@ -89,11 +90,14 @@ def predict(
     paths = [run] if isinstance(run, (str, os.PathLike)) else list(run)
     if folder.suffix in rasters.OVERLAY_SUFFIXES and folder.suffix not in rasters.ID_SUFFIXES:
         raise ValueError(f"Masks are {', '.join(rasters.ID_SUFFIXES)}. Received: output={folder}.")
-    moments.require_values(outputs, runs.read(paths[0], decisions=False).labels)
+    labels = runs.read(paths[0], decisions=False).labels
+    moments.require_values(outputs, labels)
     if folder.suffix in rasters.ID_SUFFIXES and not folder.is_dir():
+        _require_room(folder, labels)
         jobs = _one_file(todo, folder, outputs, overwrite)
         return _predict(paths, jobs, None, overwrite, options)
-    jobs = [Job(entry, outputs.paths(folder, entry.name)) for entry in todo]
+    jobs = [Job(entry, outputs.paths(folder, entry.name, labels)) for entry in todo]
+    require_apart(jobs)
     sources.make_folder(folder)
     with run_folders.claimed(folder):
         settings = _settings(paths, options)
@@ -106,7 +110,7 @@ def predict(
             model = predictor.load(paths, **options)  # what is wrong is told before files are lost
             _take_away(jobs)
         (folder / RECORD).write_text(json.dumps(settings, indent=1) + "\n", encoding="utf-8")
-        runs.read(paths[0]).labels.to_json(folder / CLASSES)
+        labels.to_json(folder / CLASSES)
         return _predict(paths, jobs, folder, overwrite, options, model)
 
 
@@ -132,6 +136,14 @@ def _predict(
                 )
             Work(model, summary, shown, folder).through(left)
     return summary
+
+
+def _require_room(path: Path, labels: LabelSpace) -> None:
+    if not labels.exclusive and path.suffix not in rasters.PLANE_SUFFIXES:
+        raise ValueError(
+            f"The classes of the run may overlap, and one PNG holds one class a pixel. Received: "
+            f"output={path}. Name a {' or '.join(rasters.PLANE_SUFFIXES)} file, or a folder."
+        )
 
 
 def _one_file(todo: list[Input], path: Path, outputs: Outputs, overwrite: bool) -> list[Job]:

@@ -7,7 +7,7 @@ import csv
 import errno
 from collections import deque
 from pathlib import Path
-from typing import Any, Iterator
+from typing import Any, ContextManager, Iterator, Mapping
 
 import numpy as np
 from rich.console import Console
@@ -15,6 +15,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from segkit import parallel
 from segkit.data import rasters
+from segkit.labels import LabelSpace
 from segkit.prediction import moments, origins
 from segkit.prediction.outputs import Job, Summary
 from segkit.predictor import Predictor, predicting
@@ -98,7 +99,7 @@ class Work:
     ) -> None:
         labels, paths = self.model.labels, job.paths
         with contextlib.ExitStack() as stack:
-            ids = stack.enter_context(rasters.write_ids(paths["masks"], shape, labels, like=like))
+            ids = stack.enter_context(_masks(paths, shape, labels, like))
             order = stack.enter_context(moments.writing(paths, shape, labels, like))
             planes = overlay = None
             if "probabilities" in paths:
@@ -139,6 +140,17 @@ class Work:
             with open(path, "a", newline="", encoding="utf-8") as file:
                 writer = csv.writer(file, lineterminator="\n")
                 writer.writerows([["image", "error"]] * new + [[cell(job.input.path), cell(words)]])
+
+
+def _masks(
+    paths: Mapping[str, Path], shape: tuple[int, int], labels: LabelSpace, like: Any
+) -> ContextManager[Any]:
+    """What takes the decisions."""
+    if "class_files" in paths:
+        return rasters.write_class_files(paths["class_files"], shape, labels)
+    if labels.exclusive:
+        return rasters.write_ids(paths["masks"], shape, labels, like=like)
+    return rasters.write_planes(paths["masks"], shape, labels, "uint8", like)
 
 
 def bar() -> Progress:

@@ -65,14 +65,18 @@ def write_reliability(
     before: tuple[Sequence[dict[str, Any]], float | None],
     after: tuple[Sequence[dict[str, Any]], float | None],
     temperature: float,
+    exclusive: bool = True,
 ) -> Path:
     """Writes how often the predicted class is right over its probability; a PNG.
+
+    Independent classes: how often a class is there over its probability, all together.
 
     Args:
         path: the file, in a folder that exists; it is overwritten.
         before, after: without and with the temperature: the bins of
             `segkit.metrics.Reliability`, and its ECE.
         temperature: T, for the legend.
+        exclusive: False for independent classes.
     """
     figure = Figure(figsize=(5.4, 6), layout="constrained", dpi=144)
     axes, below = figure.subplots(2, 1, height_ratios=(4, 1), sharex=True)
@@ -80,7 +84,8 @@ def write_reliability(
     kinds = (("T = 1", before, TRAIN, 0), (f"T = {temperature:.3g}", after, VALIDATION, 1))
     for name, (bins, ece), tone, side in kinds:
         held = [row for row in bins if row["pixels"]]
-        label = name if ece is None else f"{name}: ECE {ece:.4f}"
+        error = "ECE" if exclusive else "mean ECE of the classes"
+        label = name if ece is None else f"{name}: {error} {ece:.4f}"
         x, y = ([row[key] for row in held] for key in ("confidence", "accuracy"))
         axes.plot(x, y, "o-", color=tone[_LIGHT], linewidth=1.8, markersize=5, label=label)
         total = max(sum(row["pixels"] for row in bins), 1)
@@ -88,9 +93,10 @@ def write_reliability(
         places = [row["low"] + side * width for row in bins]
         heights = [row["pixels"] / total for row in bins]
         below.bar(places, heights, width, align="edge", color=tone[_LIGHT])
-    _square(axes, None, "how often it is right")
+    _square(axes, None, "how often it is right" if exclusive else "how often the class is there")
     axes.legend(frameon=False, loc="upper left", fontsize=9, labelcolor=INK[_LIGHT])
-    _dress(below, "probability of the predicted class", "pixels")
+    which = "the predicted class" if exclusive else "a class, all of them together"
+    _dress(below, f"probability of {which}", "pixels")
     below.set_ylim(0, None)
     return _save(figure, path)
 

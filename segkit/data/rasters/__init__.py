@@ -11,6 +11,7 @@ from segkit.data.rasters.raster import Raster
 from segkit.data.rasters.writing import (
     ID_SUFFIXES,
     PLANE_SUFFIXES,
+    write_class_files,
     write_ids,
     write_numbers,
     write_planes,
@@ -22,6 +23,7 @@ __all__ = [
     "PLANE_SUFFIXES",
     "Raster",
     "open_raster",
+    "write_class_files",
     "write_ids",
     "write_numbers",
     "write_overlay",

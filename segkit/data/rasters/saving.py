@@ -71,7 +71,11 @@ class Strips:
 
 @contextmanager
 def strips(
-    path: Place, height: int, open_sink: Callable[[Path], Sink], check: Callable[..., None]
+    path: Place,
+    height: int,
+    open_sink: Callable[[Path], Sink],
+    check: Callable[..., None],
+    folder: bool = False,
 ) -> Iterator[Strips]:
     """Writes a file beside `path` that becomes `path` once all rows are there.
 
@@ -80,6 +84,7 @@ def strips(
         height: rows of the image.
         open_sink: called with where to write.
         check: called with the values of each strip, to raise what is wrong with them.
+        folder: whether the sink writes a folder.
 
     Raises:
         ValueError: if rows are missing at the end. OSError: naming `path`, if it cannot be written.
@@ -88,7 +93,7 @@ def strips(
         raise ValueError(f"Outputs are written to folders of this computer. Received: {path}.")
     with writing(path):
         path.parent.mkdir(parents=True, exist_ok=True)
-    with _claimed(path) as unfinished:
+    with _claimed(path, folder) as unfinished:
         sink, placed = None, False
         try:
             with writing(path):
@@ -109,13 +114,12 @@ def strips(
 
 
 @contextmanager
-def _claimed(path: Path) -> Iterator[Path]:
+def _claimed(path: Path, folder: bool) -> Iterator[Path]:
     """The place beside `path` to write to, empty, which no other process has; theirs ends with it.
 
     What a process left that was killed is taken over.
     """
     unfinished = path.with_name(f".{path.name}{_UNFINISHED}")
-    folder = path.suffix.lower() == ".zarr"
     while True:
         with writing(path):
             if folder:

@@ -53,28 +53,34 @@ class Blocks:
 
 
 class Png:
-    """Ids as PNG: 8 bits with a palette, or 16 bits of grey.
+    """Ids as PNG: 8 bits with a palette, or 16 bits of grey; or one class in black and white.
 
     Pillow, OpenCV and imagecodecs write PNG from arrays that hold the whole image; this is what it
     takes to write one row after the other.
 
     Args:
-        path: the file.
+        path: the file, or something to `write` to.
         shape: (H, W).
         palette: at most 256 colours, for bytes; None for uint16.
         description: text to keep in the file, of ASCII alone.
+        binary: True for one bit a pixel, in which what is not 0 is white.
     """
 
     def __init__(
-        self, path: Path, shape: tuple[int, int], palette: Palette | None, description: str
+        self,
+        path: Any,
+        shape: tuple[int, int],
+        palette: Palette | None,
+        description: str,
+        binary: bool = False,
     ):
-        self._file = open(path, "wb")
+        self._file = open(path, "wb") if isinstance(path, Path) else path
         self._dtype = np.dtype("u1" if palette else ">u2")
-        self._deflate = zlib.compressobj()
-        color = _PALETTE if palette else _GREY
-        header = struct.pack(
-            ">IIBBBBB", shape[1], shape[0], 8 * self._dtype.itemsize, color, 0, 0, 0
-        )
+        self._binary = binary
+        # Many files of one bit may be under way, each with such a compressor.
+        self._deflate = zlib.compressobj(wbits=13, memLevel=6) if binary else zlib.compressobj()
+        bits, color = 1 if binary else 8 * self._dtype.itemsize, _PALETTE if palette else _GREY
+        header = struct.pack(">IIBBBBB", shape[1], shape[0], bits, color, 0, 0, 0)
         self._file.write(_SIGNATURE)
         self._chunk(b"IHDR", header)
         self._chunk(b"tEXt", b"Description\0" + description.encode("ascii"))
@@ -83,7 +89,11 @@ class Png:
 
     def put(self, values: np.ndarray) -> None:
         """Ids (h, W)."""
-        lines = np.ascontiguousarray(values, self._dtype).view(np.uint8).reshape(len(values), -1)
+        if self._binary:
+            lines = np.packbits(values != 0, axis=1)
+        else:
+            lines = np.ascontiguousarray(values, self._dtype).view(np.uint8)
+            lines = lines.reshape(len(values), -1)
         # Each line is told how it was changed to be smaller: not at all, the best for ids.
         self._data(self._deflate.compress(np.pad(lines, ((0, 0), (1, 0))).tobytes()))
 

@@ -9,7 +9,9 @@ from typing import Any, Callable, ContextManager, Mapping
 
 import numpy as np
 
+from segkit.data.class_folders import file_stems
 from segkit.data.places import Place
+from segkit.data.rasters.class_pngs import ClassPngs
 from segkit.data.rasters.raster import Raster
 from segkit.data.rasters.saving import Sink, Strips, strips
 from segkit.data.rasters.sinks import Npy, Png, Zarr
@@ -78,15 +80,13 @@ def write_ids(
             not fit. OSError: naming the file, if it cannot be written.
     """
     suffix = suffix_of(path, ID_SUFFIXES, "ids")
-    if suffix == ".png" and shape[0] * shape[1] > MAX_PIXELS:
-        raise ValueError(
-            f"{path} would have {shape[0]:,} x {shape[1]:,} pixels; PNG has to be read whole, and "
-            f"at most {MAX_PIXELS:,} pixels are. Write .tif or .zarr."
-        )
+    if suffix == ".png":
+        _require_readable(path, shape)
     narrow = labels.num_classes <= _PALETTE_SIZE
     dtype = np.dtype("uint8" if narrow else "uint16")
     opener = _opener(suffix, shape, dtype, labels, like, metadata)
-    return strips(path, shape[0], opener, partial(_require_ids, path, shape[1], labels))
+    check = partial(_require_ids, path, shape[1], labels)
+    return strips(path, shape[0], opener, check, suffix == ".zarr")
 
 
 def write_planes(
@@ -116,7 +116,39 @@ def write_planes(
         raise ValueError(f"dtype must be one of {', '.join(_PLANE_DTYPES)}. Received: {dtype!r}.")
     planes = *shape, labels.num_classes
     opener = _opener(suffix, planes, np.dtype(dtype), labels, like, metadata)
-    return strips(path, shape[0], opener, partial(_require_planes, path, planes))
+    check = partial(_require_planes, path, planes)
+    return strips(path, shape[0], opener, check, suffix == ".zarr")
+
+
+def write_class_files(
+    path: Place,
+    shape: tuple[int, int],
+    labels: LabelSpace,
+    metadata: Mapping[str, Any] | None = None,
+) -> ContextManager[Strips]:
+    """Writes one black and white PNG a class, `PATH/CLASS.png`, also of classes that are nowhere.
+
+    What cannot stand in the name of a file is written as %XX; a folder data set reads such names
+    back (`masks/STEM/CLASS.png`).
+
+    Args:
+        path: the folder, which appears when all rows are there; one of this name is then replaced.
+        shape, metadata: see `write_ids`.
+        labels: the names.
+
+    Returns:
+        a context manager of an object on which `.write(rows, planes)` is called with strips
+        (h, W, C) of 0 and 1, from the top to the bottom.
+
+    Raises:
+        ValueError: for names that no files can have, more pixels than are read back, or strips
+            that do not fit. OSError: naming the folder, if it cannot be written.
+    """
+    file_stems(labels)
+    _require_readable(path, shape)
+    opener = partial(ClassPngs, shape=shape, labels=labels, metadata=metadata or {})
+    planes = *shape, labels.num_classes
+    return strips(path, shape[0], opener, partial(_require_planes, path, planes), folder=True)
 
 
 def suffix_of(path: Place, suffixes: tuple[str, ...], what: str) -> str:
@@ -156,6 +188,14 @@ def _opener(
     tags = like.tags if like is not None and like.shape == tuple(shape[:2]) else {}
     options = {"palette": palette, "description": text, "tags": tags}
     return partial(Tiff, shape=shape, dtype=dtype, **options)
+
+
+def _require_readable(path: Place, shape: tuple[int, int]) -> None:
+    if shape[0] * shape[1] > MAX_PIXELS:
+        raise ValueError(
+            f"{path} would have {shape[0]:,} x {shape[1]:,} pixels; PNG has to be read whole, and "
+            f"at most {MAX_PIXELS:,} pixels are. Write .tif or .zarr."
+        )
 
 
 def _require_ids(path: Place, width: int, labels: LabelSpace, ids: np.ndarray) -> None:
