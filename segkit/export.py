@@ -10,6 +10,7 @@ from typing import Sequence
 import numpy as np
 import tensorflow as tf
 from omegaconf import DictConfig, OmegaConf
+from scipy.special import expit, softmax
 
 from segkit import formats, models, runs, sources, tables
 from segkit.contract import is_number, whole_number
@@ -58,7 +59,7 @@ def export(
 ) -> dict[str, Exported]:
     """Writes the model of a run in other formats, each with a JSON and a script beside it.
 
-        probabilities = softmax(logits(image) / T)
+        probabilities = softmax(logits(image) / T)    independent classes: sigmoid
 
     Images are float32 in [0, 1], (B, H, W, K), probabilities float32, (B, H, W, C), and all is
     computed in float32 whatever the precision of the run. Batch normalisations are folded; the
@@ -114,7 +115,7 @@ def export(
                 log.error("%s: %s", name, error)
                 failed[name] = error
     if done:
-        log.info(_table(done, subject))
+        log.info(_table(done, subject, "png" if found.labels.exclusive else "npy"))
     if failed and not done:
         raise ValueError(f"No format could be had: {'; '.join(map(str, failed.values()))}")
     if failed:
@@ -177,13 +178,12 @@ def _subject(
 
     def probabilities(batch: np.ndarray) -> np.ndarray:
         scaled = np.asarray(model(batch, training=False), "float64") / temperature
-        powers = np.exp(scaled - scaled.max(-1, keepdims=True))
-        return powers / powers.sum(-1, keepdims=True)
+        return softmax(scaled, -1) if run.labels.exclusive else expit(scaled)
 
     pictures = _pictures(run, images)
     whose = f"images of the split {images}" if pictures else "random images"
     batches = parity.batches(pictures or parity.noise(run.channels), size, batch)
-    module = Probabilities(model, temperature, size, batch)
+    module = Probabilities(model, temperature, size, batch, run.labels.exclusive)
     return Subject(module, probabilities, batches, whose, tolerance)
 
 
@@ -201,14 +201,14 @@ def _pictures(run: Run, split: str) -> list[np.ndarray]:
     return [image for image in pictures if image.shape[-1] == run.channels]
 
 
-def _table(done: dict[str, Exported], subject: Subject) -> str:
+def _table(done: dict[str, Exported], subject: Subject, ending: str) -> str:
     rows = [
         [name, str(one.path), f"{_bytes(name, one.path) / 2**20:.1f} MiB", f"{one.difference:.1e}"]
         for name, one in done.items()
     ]
     shapes = ", ".join("x".join(map(str, batch.shape)) for batch in subject.batches)
     head = f"largest difference in probability from Keras, over {subject.images}, {shapes}"
-    scripts = [f"run it without segkit: {one.script} IMAGE MASK.png" for one in done.values()]
+    scripts = [f"run it without segkit: {one.script} IMAGE MASK.{ending}" for one in done.values()]
     table = tables.text("exported", ["format", "file", "size", "difference"], rows)
     return "\n".join([table, head, *scripts])
 

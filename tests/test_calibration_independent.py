@@ -115,7 +115,7 @@ def test_what_nobody_looked_for_is_left_out():
 def test_the_verb_writes_what_prediction_uses(tmp_path, caplog):
     caplog.set_level("INFO")
     root = tmp_path / "data"
-    data = {"_target_": "segkit.data.folder.splits", "root": str(root)}
+    data = {"_target_": "segkit.data.folder.splits", "root": str(root), "size": None}
     folder = write_run(tmp_path / "run", data=data, exclusive=False)
     classes(root, background=None, exclusive=False)
     rng = np.random.default_rng(0)

@@ -26,7 +26,7 @@ FILES = {"onnx": "model.onnx", "saved_model": "saved_model"}
 FILES |= {"litert": "model.tflite", "openvino": "model.xml"}
 
 
-def make_run(folder, data=None, channels=3, decisions=None):
+def make_run(folder, data=None, channels=3, decisions=None, labels=LABELS):
     """A folder as training leaves it, of a model that has seen nothing."""
     folder.mkdir(parents=True)
     keras.config.set_dtype_policy("mixed_bfloat16")
@@ -41,7 +41,7 @@ def make_run(folder, data=None, channels=3, decisions=None):
     head = model.get_layer("logits")
     head.set_weights([rng.normal(size=w.shape) for w in head.get_weights()])
     model.save(folder / "model.keras")
-    LABELS.to_json(folder / "labels.json")
+    labels.to_json(folder / "labels.json")
     data = {
         "_target_": "segkit.data.folder.splits",
         "root": "gone",
@@ -85,7 +85,7 @@ def run_script(script, image, mask, blocked):
     )
     done = subprocess.run([sys.executable, "-W", "error", "-c", code], capture_output=True)
     assert done.returncode == 0, done.stderr.decode()[-2000:]
-    return Image.open(mask)
+    return np.load(mask) if mask.suffix == ".npy" else Image.open(mask)
 
 
 def assert_same_ids(mask, expected):
@@ -118,6 +118,24 @@ def test_every_format_runs_without_segkit_as_the_predictor_does(tmp_path, caplog
         assert about["inside"]["temperature"] == 1.7
         assert about["compared_with_keras"]["largest_difference"] == one.difference
         assert one.difference > 0 or name == "saved_model"
+
+
+def test_independent_classes_come_out_as_planes(tmp_path):
+    decisions = Decisions(1.7, (0.5, 0.55, 0.42), "dice")
+    labels = LabelSpace(NAMES, background=None, exclusive=False)
+    run = make_run(tmp_path / "run", data={"size": None}, decisions=decisions, labels=labels)
+    done = export(run, "all", tmp_path / "out", images="noise")
+    image, pixels = image_file(tmp_path / "image.png")
+    expected = segkit.load(run, precision="float32").predict(pixels)
+    assert set(expected.sum(-1).flat) > {0, 1}
+    for name, one in done.items():
+        assert one.difference < 1e-5
+        blocked = ["segkit"] + ["keras", "tensorflow"] * (name != "saved_model")
+        planes = run_script(one.script, image, tmp_path / f"{name}.npy", blocked)
+        assert planes.dtype == np.uint8 and np.mean(planes != expected) <= 0.001
+        about = json.loads(Path(f"{one.path}.json").read_text(encoding="utf-8"))
+        assert about["exclusive"] is False and about["background"] is None
+        assert about["thresholds"] == dict(zip(NAMES, decisions.thresholds))
 
 
 @pytest.mark.parametrize(

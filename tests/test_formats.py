@@ -15,7 +15,7 @@ from segkit.formats.probabilities import Probabilities
 from segkit.models import fold, recast, unet
 
 ABOUT = {"names": ["Grund", "Gefäß"], "channels": 3, "value_range": None, "thresholds": None}
-ABOUT |= {"size": None, "fit": None}
+ABOUT |= {"size": None, "fit": None, "exclusive": True}
 TEMPERATURE = 1.7
 
 
@@ -59,6 +59,20 @@ def metadata(name, path):
     import openvino
 
     return openvino.Core().read_model(path).get_rt_info(["segkit"]).astype(str)
+
+
+@pytest.mark.parametrize("name", formats.FORMATS)
+def test_independent_classes_have_a_sigmoid_each(name, tmp_path):
+    image = keras.Input((None, None, 3))
+    model = keras.Model(image, layers.Conv2D(2, 3, padding="same")(image))
+    written, path = formats.named(name), path_of(name, tmp_path)
+    with placing.without_notes():
+        written.write(Probabilities(model, TEMPERATURE, exclusive=False), path, ABOUT)
+        run = written.runner(path)
+        batches = parity.batches(parity.noise(3))
+        by_keras = lambda x: np.asarray(keras.ops.sigmoid(model(x) / TEMPERATURE))  # noqa: E731
+        assert parity.largest_difference(by_keras, run, batches) < 1e-6
+    assert np.abs(run(batches[0]).sum(-1) - 1).max() > 0.1
 
 
 @pytest.mark.parametrize("name", formats.FORMATS)
@@ -218,3 +232,13 @@ def test_every_script_is_python_and_short(name, channels, size, fit, value_range
     assert len(lines) <= 10 + extra
     assert max(map(len, text.splitlines())) <= 100 and "{" not in head
     assert ("def resize" in text) == resized
+
+
+@pytest.mark.parametrize("name", formats.FORMATS)
+@pytest.mark.parametrize("thresholds", [None, {"Grund": 0.5}])
+def test_scripts_for_independent_classes_are_short(name, thresholds):
+    text = example.script(name, "model", {**ABOUT, "exclusive": False, "thresholds": thresholds})
+    compile(text, "predict.py", "exec", dont_inherit=True)
+    head, _, code = text.partition("from PIL import Image\n")
+    lines = [line for line in code.splitlines() if line and not line.startswith("#")]
+    assert len(lines) <= 10 and "argmax" not in code and "MASK.npy" in head

@@ -32,6 +32,7 @@ def about(
             "shape": [*shape[:-1], labels.num_classes],
         },
         "names": list(labels.names),
+        "exclusive": labels.exclusive,
         "background": labels.background,
         "ignore_index": labels.ignore_index,
         "values": labels.values and list(labels.values),

@@ -18,11 +18,13 @@ RUNTIMES = {
 def script(format_name: str, file: str, about: Mapping[str, Any]) -> str:
     """Python that segments an image with the file and writes the mask as a palette PNG.
 
+    Independent classes: their planes as .npy.
+
     Args:
         format_name: one of `segkit.formats.FORMATS`.
         file: name of the file; it is to stand beside the script.
-        about: what the file says about itself: channels, value_range, size, fit, thresholds and
-            names decide on the lines.
+        about: what the file says about itself: exclusive, channels, value_range, size, fit,
+            thresholds and names decide on the lines.
     """
     environment = Environment(
         loader=FileSystemLoader(Path(__file__).parent),
@@ -42,4 +44,5 @@ def script(format_name: str, file: str, about: Mapping[str, Any]) -> str:
         resized=about["size"] is not None and about["fit"] == "resize",
         thresholds=about["thresholds"] is not None,
         classes=len(about["names"]),
+        exclusive=about["exclusive"],
     )

@@ -12,9 +12,10 @@ INPUT, OUTPUT = "image", "probabilities"
 
 
 class Probabilities(tf.Module):
-    """A model that gives logits, with softmax and temperature behind it.
+    """A model that gives logits, with temperature and softmax, or sigmoid, behind it.
 
-        probabilities = softmax(logits(image) / temperature)
+        probabilities = softmax(logits(image) / temperature)    classes that exclude each other
+        probabilities = sigmoid(logits(image) / temperature)    independent classes
 
     Images are float32 in [0, 1], (B, H, W, K); probabilities float32, (B, H, W, C).
 
@@ -24,6 +25,7 @@ class Probabilities(tf.Module):
         temperature: above 0; 1 changes nothing.
         size: (height, width) to fix in the graph; None: any.
         batch: number of images to fix in the graph; None: any.
+        exclusive: False for independent classes.
     """
 
     def __init__(
@@ -32,8 +34,10 @@ class Probabilities(tf.Module):
         temperature: float = 1.0,
         size: tuple[int, int] | None = None,
         batch: int | None = None,
+        exclusive: bool = True,
     ):
         super().__init__(name="segkit")
+        likely = tf.nn.softmax if exclusive else tf.nn.sigmoid
         model = _with_constants(model)
         self.shape = (batch, *(size or (None, None)), model.input_shape[-1])
         # The variables of TensorFlow, not what Keras wraps them in: the converter of LiteRT finds
@@ -44,7 +48,7 @@ class Probabilities(tf.Module):
         def probabilities(image: Any) -> dict[str, Any]:
             logits = model(image, training=False)
             scaled = logits if temperature == 1 else logits / temperature
-            return {OUTPUT: tf.nn.softmax(scaled)}
+            return {OUTPUT: likely(scaled)}
 
         self.probabilities = probabilities
 
