@@ -417,6 +417,15 @@ def test_other_classes_are_said(tmp_path):
     assert "different classes" in text and "background, cell, other" in text
 
 
+def test_exclusive_and_independent_classes_do_not_compare(tmp_path):
+    write_run(tmp_path / "a")
+    path = write_run(tmp_path / "b", loss="tversky") / "labels.json"
+    labels = json.loads(path.read_text()) | {"exclusive": False, "background": None}
+    path.write_text(json.dumps(labels))
+    (text,) = compare([tmp_path]).doubts
+    assert "In some runs a pixel has one class, in others classes may overlap" in text
+
+
 def test_other_evidence_is_said_with_the_key(tmp_path):
     write_run(tmp_path / "a", blocks={"val": block((0.5,))}, data__sizes__val=32)
     write_run(tmp_path / "b", blocks={"val": block((0.5,), pixels=7)}, data__sizes__val=64)

@@ -175,8 +175,8 @@ def test_other_classes_are_refused_with_both_lists():
 
 def test_overlapping_classes_and_no_images_are_refused():
     planes = LabelSpace(["cell", "nucleus"], background=None, exclusive=False)
-    with pytest.raises(ValueError, match="one class, so classes exclude each other"):
-        run_data.require_classes(SimpleNamespace(labels=planes), planes)
+    with pytest.raises(ValueError, match="The classes of the model exclude each other"):
+        run_data.require_classes(SimpleNamespace(labels=Discs().labels), planes)
     with pytest.raises(ValueError, match="no image to evaluate on. Received: an empty split"):
         evaluate(Oracle(), Discs(0))
 

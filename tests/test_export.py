@@ -127,7 +127,7 @@ def test_independent_classes_come_out_as_planes(tmp_path):
     done = export(run, "all", tmp_path / "out", images="noise")
     image, pixels = image_file(tmp_path / "image.png")
     expected = segkit.load(run, precision="float32").predict(pixels)
-    assert set(expected.sum(-1).flat) > {0, 1}
+    assert len(set(expected.sum(-1).flat)) > 1 < len(set(expected[..., 0].flat))
     for name, one in done.items():
         assert one.difference < 1e-5
         blocked = ["segkit"] + ["keras", "tensorflow"] * (name != "saved_model")

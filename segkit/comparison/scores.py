@@ -118,6 +118,12 @@ def doubts(
     if len(lists) > 1:
         listed = "; ".join(sorted(", ".join(names) or "none" for names in lists)[:3])
         return [f"The runs have different classes, so their means do not compare: {listed}."]
+    if len({_exclusive(run) for run, block in zip(runs, found) if block}) > 1:
+        return [
+            "In some runs a pixel has one class, in others classes may overlap "
+            "(labels.exclusive): which cells count as known, and what ECE means, differs between "
+            "the two, so their scores do not compare."
+        ]
     evidence: dict[Hashable, set[tuple[Any, ...]]] = defaultdict(set)
     for block, replicate in zip(found, replicates):
         if block:
@@ -149,6 +155,13 @@ def measured_otherwise(found: Sequence[Mapping[str, Any] | None]) -> list[str]:
     keys = [key for key in (*_HOW, "decisions") if any(h[key] != listed[0][key] for h in listed)]
     text = "segkit evaluate scored the runs differently, so their scores do not compare: "
     return [f"{text}{', '.join(keys)} differs."] if keys else []
+
+
+def _exclusive(run: Run) -> bool:
+    try:
+        return read_json(run.folder / "labels.json").get("exclusive") is not False
+    except (OSError, ValueError):  # which a run can be compared without
+        return True
 
 
 def _evaluated(run: Run, split: str) -> Mapping[str, Any]:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Mapping, Sequence
 import numpy as np
 from PIL import Image
 
+from segkit import combinations
 from segkit.callbacks.overlays import byte_image
 from segkit.labels import LabelSpace
 from segkit.metrics.counts import mean_or_none, number_or_none, ratio
@@ -136,7 +137,10 @@ def write_images(
 
 
 def write_confusion(path: Path, confusion: np.ndarray, labels: LabelSpace) -> None:
-    """Writes pixels of each pair of label and prediction, and their share of the label's pixels."""
+    """Writes pixels of each pair of label and prediction, and their share of the label's pixels.
+
+    Independent classes: where both are, which may be right.
+    """
     shares = ratio(confusion, confusion.sum(1, keepdims=True))
     with open(path, "w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file, lineterminator="\n")
@@ -154,6 +158,9 @@ def write_worst(
 ) -> None:
     """Writes image, mask, truth and prediction as PNG, and `gallery.json`, worst first.
 
+    Of independent classes the pictures hold places in a table of each item, see
+    `segkit.combinations`.
+
     Args:
         folder: what an earlier evaluation left there is taken away.
         ranked: mean IoU and image.
@@ -168,14 +175,15 @@ def write_worst(
         sample = judged.sample
         item = {"name": sample.name or f"image {judged.index}", "mean_iou": score}
         item["annotated"] = np.asarray(sample.annotated, bool).tolist()
-        layers = {"image": byte_image(sample.image), "mask": sample.mask}
-        layers |= {"truth": sample.truth, "prediction": judged.prediction}
+        layers = {"mask": sample.mask, "truth": sample.truth, "prediction": judged.prediction}
+        shown, table = combinations.shown_as_ids(layers, labels)
+        layers = {"image": byte_image(sample.image), **shown}
         for key, layer in layers.items():
             name = f"{number:04d}.png" if key == "image" else f"{number:04d}_{key}.png"
             item[key] = None if layer is None else name
             if layer is not None:
                 _picture(layer).save(folder / name)
-        items.append(item)
+        items.append(item | table)
     description = {"split": split, "labels": labels.to_dict(), "items": items}
     write_json(folder / "gallery.json", description)
 

@@ -181,14 +181,15 @@ class Judge:
         prediction: np.ndarray,
     ) -> Evidence:
         target = targets.encode(mask[None], np.asarray(annotated, bool)[None], labels)
+        batch, exclusive = (target, probabilities[None]), labels.exclusive
         counts, ordered = count(target, prediction[None]), None
         if labels.values is not None:
             pair = counts.confusion, probabilities[None]
             ordered = count_ordered(target, *pair, labels.values)
         return Evidence(
             counts,
-            count_probabilities(target, probabilities[None]),
-            count_reliability(target, probabilities[None]),
+            count_probabilities(*batch, exclusive=exclusive),
+            count_reliability(*batch, exclusive=exclusive),
             surface_scores(target[0], prediction, *self._outlines),
             ordered,
         )

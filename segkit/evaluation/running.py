@@ -135,8 +135,8 @@ def evaluate(
         seed: of the bootstrap.
 
     Raises:
-        ValueError: if there is no image, the classes are others or may overlap, or an argument is
-            out of range.
+        ValueError: if there is no image, the classes are others or of another kind, or an argument
+            is out of range.
     """
     if not len(source):
         raise ValueError("There is no image to evaluate on. Received: an empty split.")
@@ -217,6 +217,7 @@ def _settings(
         "own": data.own,
         **{key: config[key] for key in (*MODEL_KEYS[:-1], *OPTIONS, "unit")},
         "decisions": tuned,
+        "exclusive": found.labels.exclusive,
         "pixel_size": list(pixel_size or (1.0, 1.0)),
         "unit_of_intervals": found.unit,
         "units": found.units,

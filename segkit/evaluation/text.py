@@ -39,8 +39,9 @@ def notes(block: Mapping[str, Any]) -> Iterator[str]:
     """What stands behind the numbers, or keeps some of them away; a sentence each."""
     settings, calibration = block["settings"], block["calibration"]
     if calibration["ece"] is not None:
+        whose = "ECE" if settings.get("exclusive", True) else "ECE (the mean of the classes)"
         yield (
-            f"calibration: ECE {calibration['ece']:.4f}, MCE {calibration['mce']:.4f}"
+            f"calibration: {whose} {calibration['ece']:.4f}, MCE {calibration['mce']:.4f}"
             f"{_tuned(settings['decisions'])}"
         )
     yield intervals(settings)

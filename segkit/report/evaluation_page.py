@@ -69,7 +69,8 @@ def _content(
             for title, found in (("On known cells", block), ("Against the complete truth", truth))
             if found is not None
         ],
-        "reliability": evaluation_plots.reliability(block["calibration"]["bins"]),
+        "exclusive": labels.exclusive,
+        "reliability": evaluation_plots.reliability(block["calibration"]["bins"], labels.exclusive),
         "images_plot": evaluation_plots.images(image_scores),
         "ordered": facts.ordered(blocks),
         "confusions": facts.confusions(blocks),
@@ -117,7 +118,8 @@ def _facts(settings: Mapping[str, Any]) -> Any:
     yield "test-time augmentation", settings["tta"]
     tuned = settings["decisions"]
     if tuned is None:
-        yield "decision", "the most probable class"
+        one = settings.get("exclusive", True)
+        yield "decision", "the most probable class" if one else "each class from 0.5 on"
         return
     temperature = tuned["temperature"]
     yield "temperature", "of each run its own" if temperature is None else f"{temperature:.4g}"

@@ -15,11 +15,12 @@ WRONG = ("#c2611a", "#e39a4c")  # --wrong in report.css
 IMAGE_BINS = 20
 
 
-def reliability(bins: Sequence[Mapping[str, Any]]) -> dict[str, str] | None:
+def reliability(bins: Sequence[Mapping[str, Any]], exclusive: bool = True) -> dict[str, str] | None:
     """How often the predicted class is right, over its probability, above how many pixels.
 
     Args:
         bins: with low, high, pixels, confidence and accuracy, as in metrics.json.
+        exclusive: False: how often a class is there, over its probability.
 
     Returns:
         "light", "dark" (data URIs) and "alt"; None if no bin holds a pixel.
@@ -37,7 +38,7 @@ def reliability(bins: Sequence[Mapping[str, Any]]) -> dict[str, str] | None:
             upper.plot([at, at], [at, right], color=WRONG[mode], linewidth=5, alpha=0.45)
         pairs = [(row["confidence"], row["accuracy"]) for row in held]
         upper.plot(*zip(*pairs), color=VALIDATION[mode], linewidth=1.8, marker="o", markersize=4)
-        upper.set(ylim=(-0.02, 1.02), ylabel="how often right")
+        upper.set(ylim=(-0.02, 1.02), ylabel="how often right" if exclusive else "how often there")
         edges = [row["low"] for row in held]
         width = held[0]["high"] - held[0]["low"]
         shares = [row["pixels"] / total for row in held]
@@ -46,8 +47,10 @@ def reliability(bins: Sequence[Mapping[str, Any]]) -> dict[str, str] | None:
         lower.yaxis.set_major_formatter(lambda value, _: f"{100 * value:g} %")
         return [upper, lower]
 
-    said = "; ".join(f"{row['confidence']:.2f} right {row['accuracy']:.2f}" for row in held)
-    return {**_pictures(draw, (4.6, 4.2)), "alt": f"Probability and how often it is right: {said}."}
+    what = "right" if exclusive else "there"
+    said = "; ".join(f"{row['confidence']:.2f} {what} {row['accuracy']:.2f}" for row in held)
+    alt = f"Probability and how often it is {what}: {said}."
+    return {**_pictures(draw, (4.6, 4.2)), "alt": alt}
 
 
 def images(scores: Sequence[float]) -> dict[str, str] | None:

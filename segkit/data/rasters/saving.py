@@ -75,7 +75,7 @@ def strips(
     height: int,
     open_sink: Callable[[Path], Sink],
     check: Callable[..., None],
-    folder: bool = False,
+    folder: bool | None = None,
 ) -> Iterator[Strips]:
     """Writes a file beside `path` that becomes `path` once all rows are there.
 
@@ -84,7 +84,7 @@ def strips(
         height: rows of the image.
         open_sink: called with where to write.
         check: called with the values of each strip, to raise what is wrong with them.
-        folder: whether the sink writes a folder.
+        folder: whether the sink writes a folder; None: as the ending says.
 
     Raises:
         ValueError: if rows are missing at the end. OSError: naming `path`, if it cannot be written.
@@ -93,6 +93,7 @@ def strips(
         raise ValueError(f"Outputs are written to folders of this computer. Received: {path}.")
     with writing(path):
         path.parent.mkdir(parents=True, exist_ok=True)
+    folder = path.suffix.lower() == ".zarr" if folder is None else folder
     with _claimed(path, folder) as unfinished:
         sink, placed = None, False
         try:

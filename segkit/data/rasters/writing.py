@@ -85,8 +85,7 @@ def write_ids(
     narrow = labels.num_classes <= _PALETTE_SIZE
     dtype = np.dtype("uint8" if narrow else "uint16")
     opener = _opener(suffix, shape, dtype, labels, like, metadata)
-    check = partial(_require_ids, path, shape[1], labels)
-    return strips(path, shape[0], opener, check, suffix == ".zarr")
+    return strips(path, shape[0], opener, partial(_require_ids, path, shape[1], labels))
 
 
 def write_planes(
@@ -116,8 +115,7 @@ def write_planes(
         raise ValueError(f"dtype must be one of {', '.join(_PLANE_DTYPES)}. Received: {dtype!r}.")
     planes = *shape, labels.num_classes
     opener = _opener(suffix, planes, np.dtype(dtype), labels, like, metadata)
-    check = partial(_require_planes, path, planes)
-    return strips(path, shape[0], opener, check, suffix == ".zarr")
+    return strips(path, shape[0], opener, partial(_require_planes, path, planes))
 
 
 def write_class_files(
