@@ -90,8 +90,8 @@ def _pairs(target: np.ndarray, prediction: np.ndarray) -> Iterator[tuple[int, _P
     labelled = target == LABELLED
     if (labelled.sum(-1, dtype="int16") > 1).any():
         raise ValueError(
-            "metrics.surface_scores takes one label a pixel with predicted ids. Received: pixels "
-            "with several. Predict planes (H, W, C) where classes overlap."
+            "metrics.surface_scores takes predicted ids if there is one label a pixel. Received: "
+            "pixels with several. Where classes overlap it takes planes (H, W, C)."
         )
     truth = np.where(labelled.any(-1), labelled.argmax(-1), _OUTSIDE)
     found = np.where(judged, prediction, _OUTSIDE)
