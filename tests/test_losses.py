@@ -111,6 +111,17 @@ def test_same_inside_tf_data(name, batch):
 
 
 @every_loss
+def test_same_compiled_by_xla(name, mixed):
+    """As in training, where the sizes are not known beforehand."""
+    loss = make(name, reduction=None)
+    sizes = [tf.TensorSpec((None, None, None, 4), kind) for kind in ("int8", "float32")]
+    compiled = tf.function(loss.call, sizes, jit_compile=True, autograph=False)
+    np.testing.assert_allclose(compiled(*mixed), loss(*mixed), rtol=1e-5)
+    pulls = [gradient(function, *map(tf.constant, mixed)) for function in (compiled, loss)]
+    np.testing.assert_allclose(*pulls, rtol=1e-4, atol=1e-7)
+
+
+@every_loss
 @pytest.mark.parametrize("weights", [None, WEIGHTS, [0, 1, 2, 3]])
 def test_shares_of_the_classes_add_up(name, mixed, weights):
     loss = make(name, reduction=None, class_weights=weights)

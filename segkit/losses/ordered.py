@@ -74,10 +74,7 @@ def _differences(p: Any, possible: Any) -> Any:
     above = ops.flip(ops.cumsum(ops.flip(beside, axis=-1), axis=-1), axis=-1) - beside
     passed = ops.cumsum(ops.cast(possible, "int32"), axis=-1)
     before, after = passed == 0, ops.equal(passed, passed[..., -1:])
-    # Most batches have no such pixel, and for theirs several passes are spared.
-    apart = ops.any(ops.logical_not(before | after | possible))
-    sums = ops.stop_gradient(below)
-    mean = ops.cond(apart, lambda: _mean_to_next(sums, possible), lambda: sums)
+    mean = ops.stop_gradient(_mean_to_next(below, possible))
     return ops.where(before, below, ops.where(after, -above, below - mean))
 
 
