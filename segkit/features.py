@@ -89,7 +89,7 @@ def sample(
     Up to 300 pixels a class, and 6,000 of all, drawn from images that are spread evenly over the
     source; where the full truth is known, it says what the class is.
     """
-    seen = keras.Model(model.input, feature_tensor(model, layer))
+    seen = keras.Model(model.inputs[0], feature_tensor(model, layer))
     count = source.labels.num_classes
     found: list[list[np.ndarray]] = [[] for _ in range(count)]
     for index in np.linspace(0, len(source) - 1, min(IMAGES, len(source))).astype(int).tolist():

@@ -183,15 +183,15 @@ def with_center_loss(
             "other. Received: classes that may overlap (exclusive=False), of which a pixel has "
             "several. Set feature_loss=none."
         )
-    x, logits = feature_tensor(network, features), network.output
+    x, image, logits = feature_tensor(network, features), network.inputs[0], network.outputs[0]
     layer = CenterLoss(weight, alpha, accumulate)
     target = keras.Input(tuple(logits.shape[1:]), dtype="int8", name="target")
     if not weighted:
-        return keras.Model([network.input, target], layer(logits, x, target)[0], name=network.name)
+        return keras.Model([image, target], layer(logits, x, target)[0], name=network.name)
     shares = keras.Input((), dtype="float32", name="shares")
     logits, values = layer(logits, x, target, shares)
     outputs = {"logits": logits, layer.name: values}
-    return keras.Model([network.input, target, shares], outputs, name=network.name)
+    return keras.Model([image, target, shares], outputs, name=network.name)
 
 
 def without_feature_loss(network: keras.Model, **options: Any) -> None:
