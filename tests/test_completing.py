@@ -14,9 +14,10 @@ from small_runs import NAMES, write_run
 
 from segkit import cli, completion
 from segkit.config import compose
-from segkit.contract import candidates, judged_pixels
+from segkit.contract import UNKNOWN, candidates, judged_pixels
 from segkit.data import folder
 from segkit.explaining import NotAll
+from segkit.labels import LabelSpace
 from segkit.pseudo_labels import completing, opening, providing
 from segkit.pseudo_labels.opening import open_all
 from segkit.pseudo_labels.propagation import Spreading
@@ -371,3 +372,71 @@ def test_the_training_that_is_proposed(tmp_path, run):
     root = make(tmp_path / "data")
     made = complete(root, tmp_path / "new", run=run, thresholds=0.6, dry_run=True)
     assert completion.train_command(made, "x").endswith("data.root=x data.size=null")
+
+
+def test_independent_classes_each_on_its_own(tmp_path):
+    root, names = tmp_path / "data", ["cell", "nucleus"]
+    labels = LabelSpace(names, background=None, exclusive=False)
+    run = write_run(tmp_path / "run", names=names)
+    labels.to_json(run / "labels.json")
+    (root / "train" / "masks").mkdir(parents=True)
+    labels.to_json(root / "classes.json")
+    rng = np.random.default_rng(0)
+    for number, stem in enumerate("abc"):
+        place = root / "train" / "images"
+        place.mkdir(exist_ok=True)
+        Image.fromarray(folder_data.image(number, (12, 10))).save(place / f"{stem}.png")
+        planes = rng.integers(0, 2, (12, 10, 2), "uint8") * np.array([1, stem == "a"], "uint8")
+        planes[0, 0, 0] = 255
+        np.save(root / "train" / "masks" / f"{stem}.npy", planes)
+    lines = ["image,annotated", "train/a,*", "train/b,cell", "train/c,cell"]
+    (root / "annotations.csv").write_text("\n".join(lines))
+    keys = {"thresholds": 0.7, "data.split.val": 0}
+    complete(root, tmp_path / "new", run=run, **keys)
+    old, new = states_of_all(root), states_of_all(tmp_path / "new")
+    gained = 0
+    for stem in "abc":
+        known = old[stem] != UNKNOWN
+        np.testing.assert_array_equal(new[stem][known], old[stem][known])
+        np.testing.assert_array_equal(new[stem][..., 0], old[stem][..., 0])  # ignored ones too
+        gained += (new[stem] != UNKNOWN).sum() - known.sum()
+    assert gained > 0
+    with pytest.raises(ValueError, match="so classes exclude each other. Received: independent"):
+        complete(root, tmp_path / "other", method="propagation", **keys)
+
+
+def states_of_all(root):
+    source = folder.splits(root, size=None, split={"val": 0.0})["train"]
+    found = {}
+    for index, name in enumerate(source.names):
+        mask, annotated = source.annotation(index)
+        found[name] = encode(mask[None], annotated[None], source.labels)[0]
+    return found
+
+
+def test_joined_data_sets_become_one(tmp_path, run):
+    for name, ids in (("one", {1: "cell"}), ("two", {1: "nucleus"})):
+        own = ["background", ids[1]]
+        folder_data.clinic(tmp_path / name, own, "ab", parts=("train",))
+        for number, stem in enumerate("ab"):
+            pixels = folder_data.image(number + 10 * (name == "two"), (8, 9))
+            mask = np.zeros((8, 9), "uint8")
+            mask[:2] = 1
+            folder_data.add(tmp_path / name / "train", stem, pixels, mask)
+    sources = f"{{one: {{root: {tmp_path / 'one'}}}, two: {{root: {tmp_path / 'two'}}}}}"
+    typed = ["data=joined", f"+data.sources={sources}", "data.split.val=0", "thresholds=0.6"]
+    typed += [f"run={run}", f"output={tmp_path / 'new'}", "tta=none", "precision=float32"]
+    completion.run(compose("complete", [*typed, f"data.names=[{','.join(NAMES)}]"]))
+    names = sorted(path.stem for path in (tmp_path / "new" / "train" / "images").iterdir())
+    assert names == ["one_a", "one_b", "two_a", "two_b"]
+    cells = rows_of(tmp_path / "new" / "provenance.csv")
+    assert {c["class"] for c in cells if c["source"] == "model"} <= {"cell", "nucleus"}
+    given = {(c["image"][:9], c["class"]) for c in cells if c["before"] == "annotated"}
+    assert given == {("train/one", "cell"), ("train/two", "nucleus")}
+
+
+def test_images_may_be_linked(tmp_path, run):
+    root, output = make(tmp_path / "data"), tmp_path / "new"
+    complete(root, output, run=run, thresholds=0.6, images="link")
+    same = Path("train") / "images" / "a.png"
+    assert (output / same).samefile(root / same)

@@ -88,7 +88,7 @@ def _learnt(opened: Opened, labels: LabelSpace) -> np.ndarray:
 
 
 def written_anew(source: Source, completed: bool) -> bool:
-    """Whether all masks of a split have to be written as ids: some are one file a class."""
+    """Whether all masks of a split have to be written anew: some are one file a class."""
     pairs = [pair_of(source, index) for index in range(len(source))] if completed else []
     return any(hasattr(pair.mask, "items") for pair in pairs if pair is not None)
 

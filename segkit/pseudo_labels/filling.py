@@ -94,7 +94,10 @@ def fill(opened: Opened, settings: Settings, stage: Path | None) -> Filled:
         writer = None
         if stage is not None and len(source):
             writer = Writer(
-                stage / name, source, settings.images, written_anew(source, name in chosen)
+                stage / name,
+                source,
+                settings.images,
+                written_anew(source, name in chosen),
             )
         if name in chosen:
             filling.complete(name, source, writer)

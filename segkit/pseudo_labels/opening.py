@@ -97,8 +97,8 @@ def _node(run: runs.Run | None, data: DictConfig | None) -> dict[str, Any]:
     node |= {"size": None, "fit": "resize", "cache": "none"}
     if run is not None:
         node = run_data.as_trained(run, node)
-    usual = {"channels": 3, "value_range": None}
-    node |= {key: usual[key] for key in usual if node.get(key) == run_data.AS_TRAINED}
+    asked = [key for key, value in node.items() if value == run_data.AS_TRAINED]
+    node |= {key: 3 if key == "channels" else None for key in asked}  # without a run
     if isinstance(node.get("sources"), Mapping):
         node["sources"] = {
             name: {key: value for key, value in one.items() if key not in ("size", "fit")}

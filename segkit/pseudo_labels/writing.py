@@ -101,7 +101,7 @@ class Writer:
         folder: of the split.
         source: the images as they were.
         images: copy the files, or link them where the disk can.
-        plain: whether every mask is written anew, as ids: needed where each class has a file.
+        plain: whether every mask is written anew, in one file.
     """
 
     def __init__(self, folder: Path, source: Source, images: str, plain: bool):
@@ -159,7 +159,7 @@ class Writer:
             np.save(folder / f"{name}.npy", image)
 
     def _write_truth(self, index: int, sample: Sample | None, name: str) -> None:
-        if is_as_filed(self._source, index):
+        if is_as_filed(self._source, index) and not self._plain:
             truth = pair_of(self._source, index).truth
             if truth is not None:
                 self._carry(truth, name, "truth")
