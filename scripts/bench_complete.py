@@ -25,9 +25,9 @@ SCENES = ["experiment=missing", "data.missing.rate=0.5"]
 # way -> what `segkit complete` is told
 WAYS = {
     "default": [],
-    "above 0.9": ["thresholds=0.9"],
-    "above 0.9, ignore": ["thresholds=0.9", "doubt=ignore"],
-    "above 0.9, unknown": ["thresholds=0.9", "doubt=unknown"],
+    "all decided": ["confidence=0.5"],
+    "ignore": ["doubt=ignore"],
+    "undeclared": ["doubt=unknown"],
     "propagation": ["method=propagation", "tta=none"],
 }
 ONCE = "once"

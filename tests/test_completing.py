@@ -166,8 +166,9 @@ def test_a_dry_run_says_the_same_and_writes_a_page(tmp_path, run):
 
 def test_thresholds_are_tuned_on_val(tmp_path, run):
     root = make(tmp_path / "data")
-    bold = complete(root, tmp_path / "a", run=run, label_precision=0.0, missed=1.0, dry_run=True)
-    shy = complete(root, tmp_path / "b", run=run, label_precision=1.0, missed=0.0, dry_run=True)
+    keys = {"run": run, "confidence": 0.5, "dry_run": True}
+    bold = complete(root, tmp_path / "a", label_precision=0.0, missed=1.0, **keys)
+    shy = complete(root, tmp_path / "b", label_precision=1.0, missed=0.0, **keys)
     assert bold.filled.tuned.thresholds.take[2] == 0.5
     labelled = [made.filled.tally.by_class()[1]["labelled_pixels"] for made in (bold, shy)]
     assert labelled[0] > labelled[1]

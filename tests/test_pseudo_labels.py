@@ -185,7 +185,7 @@ def test_thresholds_are_as_bold_as_the_known_cells_allow():
     # 10 pixels of liver and 10 others a step of q; above 0.7 all are liver, below 0.3 none is.
     q = np.repeat(np.linspace(0.05, 0.95, 10), 20)
     labelled = np.tile([True, False], 100) & (q > 0.3) | (q > 0.7)
-    found = tuning.tune(known_pairs(q, labelled), space, precision=0.95, missed=0.02)
+    found = tuning.tune(known_pairs(q, labelled), space, 0.95, 0.02, confidence=0.5)
     take, drop = (float(part[1]) for part in found.thresholds)
     chosen, dropped = q >= take, q < drop
     assert labelled[chosen].mean() >= 0.95 and take >= 0.5
@@ -196,10 +196,21 @@ def test_thresholds_are_as_bold_as_the_known_cells_allow():
     assert found.pixels[1] == labelled.sum()
 
 
+def test_thresholds_are_never_bolder_than_the_confidence():
+    space = LabelSpace(["background", "liver"])
+    q = np.repeat(np.linspace(0.05, 0.95, 10), 20)
+    found = tuning.tune(known_pairs(q, q > 0.5), space, confidence=0.8)
+    assert found.thresholds.take[1] == 0.8 and found.thresholds.drop[1] == pytest.approx(0.2)
+    with pytest.raises(ValueError, match="confidence must be a number from 0.5 to 1"):
+        tuning.tune([], space, confidence=0.3)
+
+
 def test_a_class_that_is_never_precise_is_left_alone():
     space = LabelSpace(["background", "liver"])
     q = np.linspace(0.5, 1, 50)
-    found = tuning.tune(known_pairs(q, np.arange(50) % 2 == 0), space, precision=0.99)
+    found = tuning.tune(
+        known_pairs(q, np.arange(50) % 2 == 0), space, precision=0.99, confidence=0.5
+    )
     assert found.thresholds.take[1] > 1 and found.thresholds.drop[1] < 0
 
 

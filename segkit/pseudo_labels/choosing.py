@@ -27,6 +27,7 @@ class Settings(NamedTuple):
     thresholds: Any = tuning.AUTO
     label_precision: float = 0.95
     missed: float = 0.05
+    confidence: float = tuning.USUAL
     doubt: str = "coarse"
     weight: float = 1.0
     images: str = "copy"

@@ -16,7 +16,16 @@ from segkit.pseudo_labels.filling import Filled, fill
 from segkit.pseudo_labels.opening import MODEL_KEYS, Opened, open_all
 from segkit.pseudo_labels.propagation import Spreading
 
-FILL_KEYS = ("method", "split", "thresholds", "label_precision", "missed", "doubt", "weight")
+FILL_KEYS = (
+    "method",
+    "split",
+    "thresholds",
+    "label_precision",
+    "missed",
+    "confidence",
+    "doubt",
+    "weight",
+)
 FILL_KEYS += ("images", "examples")
 
 

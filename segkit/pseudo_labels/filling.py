@@ -76,17 +76,12 @@ def fill(opened: Opened, settings: Settings, stage: Path | None) -> Filled:
     chosen = chosen_splits(opened, settings)
     fillable, left = fillable_classes(opened, chosen)
     vocabulary = Vocabulary(opened.labels, settings.doubt)
-    thresholds = None
+    asked = None
     if settings.thresholds != tuning.AUTO:
-        thresholds = tuning.given(settings.thresholds, opened.labels)
+        asked = tuning.given(settings.thresholds, opened.labels)
     each = providing.provider(opened, settings.method, settings.spreading)
-    tuned = None
-    if thresholds is None:
-        known = opened.splits.get("val")
-        pairs = _known(each, known) if known is not None and len(known) else ()
-        numbers = settings.label_precision, settings.missed
-        tuned = tuning.tune(pairs, opened.labels, *numbers)
-        thresholds = tuned.thresholds
+    tuned = _tuned(each, opened, settings) if asked is None else None
+    thresholds = asked or tuned.thresholds
     ids = [identity(run.folder) for run in opened.model.runs] if opened.model else []
     filling = _Filling(each, thresholds, fillable, vocabulary, settings, Tally, ids)
     rows: list[Row] = []
@@ -113,6 +108,13 @@ def fill(opened: Opened, settings: Settings, stage: Path | None) -> Filled:
     return Filled(
         filling.tally, thresholds, tuned, vocabulary.labels, examples, filling.failed, left
     )
+
+
+def _tuned(each: Each, opened: Opened, settings: Settings) -> tuning.Tuned:
+    known = opened.splits.get("val")
+    pairs = _known(each, known) if known is not None and len(known) else ()
+    numbers = settings.label_precision, settings.missed, settings.confidence
+    return tuning.tune(pairs, opened.labels, *numbers)
 
 
 class _Filling:

@@ -72,7 +72,7 @@ def notes(found: Filled) -> Iterator[str]:
         if blind:
             yield (
                 f"{', '.join(blind)}: val has no known pixel to tune on, so labels are given from "
-                "a probability of 0.9 on, which is a guess."
+                "`confidence` on, which is a guess."
             )
     for path, why in found.failed.items():
         yield f"{path} stays as it was: {why}"

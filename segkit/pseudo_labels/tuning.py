@@ -11,7 +11,7 @@ from segkit.labels import LabelSpace
 from segkit.pseudo_labels.deciding import Thresholds, conditional
 
 AUTO = "auto"
-USUAL = 0.9  # where nothing can be tuned
+USUAL = 0.9  # where nothing is said
 _BINS = 1000
 NEVER = Thresholds(np.array(2.0), np.array(-1.0))
 
@@ -67,26 +67,30 @@ def tune(
     labels: LabelSpace,
     precision: float = 0.95,
     missed: float = 0.05,
+    confidence: float = USUAL,
 ) -> Tuned:
-    """The thresholds that are as bold as known cells allow.
+    """The thresholds that are as bold as known cells and `confidence` allow.
 
-        take_c = the smallest t >= 0.5 with #{c, q >= t} / #{q >= t} >= precision
-        drop_c = the largest t <= 0.5 with #{c, q < t} / #{c} <= missed
+        take_c = the smallest t >= confidence with #{c, q >= t} / #{q >= t} >= precision
+        drop_c = the largest t <= 1 - confidence with #{c, q < t} / #{c} <= missed
 
     Rounded to 0.001. A class whose labels are never so precise is never labelled, and never ruled
-    out; one without a pixel on known cells gets 0.9 and 0.1.
+    out; one without a pixel on known cells gets `confidence` and 1 - `confidence`.
 
     Args:
         pairs: target int8 (H, W, C) and probabilities (H, W, C) of images not trained on.
         labels: the label space.
         precision: of the labels, at least; in [0, 1].
         missed: share of the pixels of a class that may be ruled out, in [0, 1].
+        confidence: from which probability on labels are given at the earliest, in [0.5, 1].
 
     Raises:
         ValueError: if a share is none.
     """
     precision = share("label_precision", precision)
     missed = share("missed", missed)
+    if share("confidence", confidence) < 0.5:
+        raise ValueError(f"confidence must be a number from 0.5 to 1. Received: {confidence!r}.")
     found = Histograms(labels)
     for target, probabilities in pairs:
         found.add(target, probabilities)
@@ -96,17 +100,18 @@ def tune(
     everyone = above[0] + above[1]
     right = np.divide(above[0], everyone, out=np.full(everyone.shape, np.nan), where=everyone > 0)
     below = found.hits.cumsum(1) - found.hits
-    take, drop = np.full(len(pixels), USUAL), np.full(len(pixels), 1 - USUAL)
+    usual = Thresholds.even(np.full(len(pixels), confidence))
+    take, drop = usual.take.copy(), usual.drop.copy()
     reached, recall = np.full(len(pixels), np.nan), np.full(len(pixels), np.nan)
     for c in np.flatnonzero(pixels):
-        precise = np.flatnonzero((right[c] >= precision) & (edges >= 0.5))
+        precise = np.flatnonzero((right[c] >= precision) & (edges >= confidence))
         take[c], drop[c] = (x.item() for x in NEVER)
         recall[c] = 0.0
         if precise.size:
             first = precise[0]
             take[c], reached[c] = edges[first], right[c, first]
             recall[c] = above[0][c, first] / pixels[c]
-            few = np.flatnonzero((below[c] <= missed * pixels[c]) & (edges <= 0.5))
+            few = np.flatnonzero((below[c] <= missed * pixels[c]) & (edges <= 1 - confidence))
             drop[c] = edges[few[-1]]
     return Tuned(Thresholds(take, drop), pixels, reached, recall)
 
