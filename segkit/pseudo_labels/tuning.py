@@ -111,7 +111,9 @@ def tune(
             first = precise[0]
             take[c], reached[c] = edges[first], right[c, first]
             recall[c] = above[0][c, first] / pixels[c]
-            few = np.flatnonzero((below[c] <= missed * pixels[c]) & (edges <= 1 - confidence))
+            few = np.flatnonzero(
+                (below[c] <= missed * pixels[c]) & (edges <= 1 - confidence + 1e-9)
+            )
             drop[c] = edges[few[-1]]
     return Tuned(Thresholds(take, drop), pixels, reached, recall)
 
