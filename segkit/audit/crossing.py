@@ -6,7 +6,7 @@ import importlib.resources
 import json
 import logging
 from pathlib import Path
-from typing import Any, Mapping, Sequence
+from typing import Any, Mapping
 
 import yaml
 
@@ -28,7 +28,7 @@ def train(
     folder: Path,
     count: int,
     seed: int = 0,
-    overrides: Sequence[str] = (),
+    changes: Mapping[str, Any] | None = None,
 ) -> list[Path]:
     """Trains a model on all folds but one, for each of them, as a run was trained.
 
@@ -40,7 +40,7 @@ def train(
         folder: `config` with the config, and `folds` with a run folder a fold, are made in it.
         count: of the folds.
         seed: of the deal.
-        overrides: of the config, as typed.
+        changes: of the config, {key: value}; of a group, {group: choice}.
 
     Returns:
         The run folder of each fold.
@@ -50,7 +50,7 @@ def train(
         KeyboardInterrupt, SystemExit: when the training at work has written a checkpoint.
     """
     fold = {"count": count, "held": 0, "seed": seed}
-    given = [*_as_choices(run, {**data, "fold": fold}, folder / CONFIG), *overrides]
+    given = [*_as_choices(run, {**data, "fold": fold}, folder / CONFIG), *_changed(changes or {})]
     found = []
     for held in range(count):
         place = folder / RUNS / f"fold_{held}"
@@ -72,7 +72,7 @@ def train(
 
 def _as_choices(run: Run, data: Mapping[str, Any], folder: Path) -> list[str]:
     """Writes each group of a config as a choice of its own, and returns what chooses them."""
-    config = {**run.config, "data": data}
+    config = _moved({**run.config, "data": data}, str(run.config.get("output")))
     given = [f"hydra.searchpath=[{_address(folder)}]"]
     tree = importlib.resources.files("segkit.conf")
     for key, node in config.items():
@@ -83,10 +83,19 @@ def _as_choices(run: Run, data: Mapping[str, Any], folder: Path) -> list[str]:
             continue
         path = folder / key / f"{CHOICE}.yaml"
         path.parent.mkdir(parents=True, exist_ok=True)
-        text = yaml.safe_dump(_plain(node), sort_keys=False, allow_unicode=True)
+        text = yaml.safe_dump(node, sort_keys=False, allow_unicode=True)
         words = tables.plain(str(run.folder))
         path.write_text(f"# As in {words}; written by segkit audit.\n{text}", encoding="utf-8")
         given.append(f"{key}={CHOICE}")
+    return given
+
+
+def _changed(changes: Mapping[str, Any]) -> list[str]:
+    tree = importlib.resources.files("segkit.conf")
+    given = []
+    for key, value in changes.items():
+        chosen = isinstance(value, str) and (tree / key).is_dir()
+        given += [f"{key}={value}"] if chosen else _values(key, value)
     return given
 
 
@@ -101,7 +110,11 @@ def _address(folder: Path) -> str:
     return quoted(f"file://{folder.resolve()}")
 
 
-def _plain(node: Any) -> Any:
+def _moved(node: Any, output: str) -> Any:
+    """A config in which paths in the folder of the run are such in that of a training."""
     if isinstance(node, Mapping):
-        return {key: _plain(value) for key, value in node.items()}
-    return [_plain(value) for value in node] if isinstance(node, (list, tuple)) else node
+        return {key: _moved(value, output) for key, value in node.items()}
+    if isinstance(node, (list, tuple)):
+        return [_moved(value, output) for value in node]
+    inside = isinstance(node, str) and (node == output or node.startswith(f"{output}/"))
+    return f"${{output}}{node[len(output):]}" if inside else node

@@ -110,10 +110,15 @@ def _folds(config: DictConfig, data: Data, found: Sequence[Run]) -> int:
             "The trainings of audit.folds take the config of one run. Received: "
             f"{len(found)} runs. Several predict together with audit.folds=0."
         )
-    if not count and config.audit.overrides:
+    if config.audit.training is not None and not OmegaConf.is_dict(config.audit.training):
         raise ValueError(
-            "audit.overrides are of the trainings of audit.folds. Received: "
-            f"{list(config.audit.overrides)} with audit.folds=0. Leave one of them out."
+            "audit.training holds keys with values, such as {trainer.epochs: 20}. Received: "
+            f"{config.audit.training!r}."
+        )
+    if not count and config.audit.training:
+        raise ValueError(
+            "audit.training is about the trainings of audit.folds. Received: "
+            f"{dict(config.audit.training)} with audit.folds=0. Leave one of them out."
         )
     known = [run_data.ALL, *data.splits] if not count else [run_data.ALL, *folds.POOLED]
     if config.split is not None and config.split not in known:
@@ -151,9 +156,8 @@ def _parts(
         return
     pool = folds.Pool({n: data.splits[n] for n in folds.POOLED if n in data.splits})
     dealt = folds.deal(pool, count, config.audit.seed)
-    trained = crossing.train(
-        found[0], data.options, folder, count, config.audit.seed, list(config.audit.overrides)
-    )
+    changes = OmegaConf.to_container(config.audit, resolve=True)["training"]
+    trained = crossing.train(found[0], data.options, folder, count, config.audit.seed, changes)
     for path, indices in zip(trained, dealt):
         yield [path], [Place(*pool.homes[i]) for i in indices]
 

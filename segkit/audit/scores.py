@@ -15,6 +15,7 @@ from segkit.audit.regions import Found
 _EDGE = 1e-4  # strengths are kept so far from 0 and 1
 _ROUNDS = 20  # of slope and probabilities by turns
 _PRIOR = 5.0  # cells that the share of all groups counts for, beside those of a group
+_MOST = 20_000  # cells that a slope is found on
 _QUANTILES = (0.25, 0.5)  # of the positives, beyond which hardly anything else lies
 
 
@@ -110,12 +111,13 @@ def _expected(positive: np.ndarray, mixed: np.ndarray, group: np.ndarray) -> np.
     overall = _share(positive, mixed, 0.0)
     shares = np.array([_share(positive, mixed[group == g], overall) for g in range(max(group) + 1)])
     scale = max(float(np.std(np.concatenate([positive, mixed]))), 1e-6)
-    x = np.concatenate([positive, mixed, mixed])[:, None] / scale
-    y = np.repeat([1, 1, 0], [len(positive), len(mixed), len(mixed)])
-    weight = len(mixed) / len(positive)  # the positives count as much as the mixed
+    few, some = _some(len(positive)), _some(len(mixed))  # that the slope is found on
+    x = np.concatenate([positive[few], mixed[some], mixed[some]])[:, None] / scale
+    y = np.repeat([1, 1, 0], [len(few), len(some), len(some)])
+    weight = len(some) / len(few)  # the positives count as much as the mixed
     missed = np.where(mixed >= np.quantile(positive, _QUANTILES[0]), 0.9, 0.05)
     for _ in range(_ROUNDS):
-        weights = np.concatenate([np.full(len(positive), weight), missed, 1 - missed])
+        weights = np.concatenate([np.full(len(few), weight), missed[some], 1 - missed[some]])
         slope = LogisticRegression(C=1.0).fit(x, y, weights + 1e-9).coef_[0, 0] / scale
         odds = max(float(slope), 0.0) * mixed
         before = missed
@@ -125,6 +127,11 @@ def _expected(positive: np.ndarray, mixed: np.ndarray, group: np.ndarray) -> np.
         if np.abs(missed - before).max() < 1e-4:
             break
     return missed
+
+
+def _some(count: int) -> np.ndarray:
+    """Indices of at most `_MOST` of so many, evenly spread."""
+    return np.unique(np.linspace(0, count - 1, min(count, _MOST)).astype(int))
 
 
 def _share(positive: np.ndarray, mixed: np.ndarray, overall: float) -> float:
