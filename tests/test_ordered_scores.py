@@ -119,3 +119,13 @@ def test_the_model_with_the_least_error_is_kept(tmp_path, monkeypatch):
     assert kept.epoch == 1
     with pytest.raises(ValueError, match="mode must be max or min. Received: 'least'"):
         BestModel(tmp_path / "model.keras", mode="least")
+
+
+def test_a_page_says_which_model_was_kept_where_another_score_chose_it(run):
+    environment = json.loads((run / "environment.json").read_text())
+    try:
+        (run / "environment.json").write_text(json.dumps({**environment, "best_epoch": 7}))
+        assert "The model that was kept is that of epoch 7" in report.write(run).read_text()
+    finally:
+        (run / "environment.json").write_text(json.dumps(environment))
+    assert "The model that was kept" not in report.write(run).read_text()

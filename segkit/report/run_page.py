@@ -49,6 +49,7 @@ def _content(files: RunFiles) -> dict[str, Any]:
         "annotated_shares": facts.annotated_shares(files.history or [], labels),
         "curves": files.history and plots.learning_curves(files.history, labels),
         "best_epoch": files.history and plots.best_epoch(files.history),
+        "kept_epoch": (files.environment or {}).get("best_epoch"),
         "epochs": len(files.history or []),
         "scores": facts.scores(metrics),
         "ordered": facts.ordered(metrics),
