@@ -42,12 +42,13 @@
   const SIZE = 256;
   const failed = [];
 
-  function draw(canvas, item, picture, given, text) {
+  function draw(canvas, item, picture, given, { mask, combinations }) {
     const shown = new Set(space.names.keys());
     shown.delete(space.background);
     const look = { space, annotated: item.annotated, shown, unknown: true, opacity: 0.6 };
-    const ids = decodeMask(text, item.width * item.height);
-    paint(canvas, item, picture, [{ ids, given, style: "fill", dash: 0 }], look, SIZE);
+    const ids = decodeMask(mask, item.width * item.height);
+    const layer = { ids, given, style: "fill", dash: 0, sets: combinations };
+    paint(canvas, item, picture, [layer], look, SIZE);
     canvas.dataset.drawn = "true";
   }
 
@@ -58,7 +59,8 @@
     try {
       if (!picture.complete) await picture.decode();
       const given = cell === "given";
-      draw(canvas, item, picture, given && !item.truth, given ? item.given : item.models[Number(cell)].mask);
+      const shown = given ? { ...item, mask: item.given } : item.models[Number(cell)];
+      draw(canvas, item, picture, given && !item.truth, shown);
     } catch (error) {
       failed.push(`${isolated(item.name)} (${error.message})`);
       const box = document.getElementById("images-error");

@@ -117,10 +117,12 @@ def _item(name: str, shown: Sequence[_Shown]) -> dict[str, Any]:
         "image": gallery.data_uri(image.resize(size, Image.Resampling.BOX)),
         "annotated": [True] * len(annotated) if best == "truth" else annotated,
         "given": _mask(first, entry[best], full, size),
+        "combinations": _sets(first, entry),
         "truth": best == "truth",
         "models": [
             {"mask": _mask(each, each.items[name]["prediction"], full, size)}
             | {"mean_iou": _score(each.items[name].get("mean_iou"))}
+            | {"combinations": _sets(each, each.items[name])}
             for each in shown
         ],
     }
@@ -135,6 +137,10 @@ def _mask(shown: _Shown, file: Any, full: tuple[int, int], size: tuple[int, ...]
         (np.arange(new) + 0.5) * old // new for new, old in zip(size[::-1], full[::-1])
     )
     return gallery.encode_mask(ids[rows.astype(int)[:, None], columns.astype(int)])
+
+
+def _sets(shown: _Shown, entry: Mapping[str, Any]) -> list[dict[str, list[int]]] | None:
+    return None if shown.labels.exclusive else gallery.combinations(entry, shown.labels)
 
 
 def _score(value: Any) -> float | None:

@@ -159,8 +159,11 @@ def headline(metrics: Mapping[str, Any], covered: list[dict[str, Any]] | None) -
     }
 
 
-def confusions(metrics: Mapping[str, Any]) -> list[dict[str, Any]]:
+def confusions(metrics: Mapping[str, Any], exclusive: bool = True) -> list[dict[str, Any]]:
     """Confusion matrices with shares of each row, and the three largest mix-ups.
+
+    Independent classes: shares of the labelled pixels of the row; no mix-ups, since two classes
+    at one pixel may be right.
 
     Raises:
         ValueError: if a matrix does not have one row and one column a class.
@@ -177,8 +180,11 @@ def confusions(metrics: Mapping[str, Any]) -> list[dict[str, Any]]:
                 f"one a class. Received: rows of {[len(row) for row in counts]}."
             )
         base = split.removesuffix(TRUTH)
-        rows = [_confusion_row(names, c, row) for c, row in enumerate(counts)]
-        wrong = [cell for row in rows for cell in row["cells"] if not cell["right"]]
+        totals = [sum(row) for row in counts]
+        if not exclusive:
+            totals = [row["pixels"] for row in block["per_class"]]
+        rows = [_confusion_row(names, c, row, totals[c]) for c, row in enumerate(counts)]
+        wrong = [cell for row in rows for cell in row["cells"] if exclusive and not cell["right"]]
         matrices.append(
             {
                 "title": SPLITS.get(base, base),
@@ -195,8 +201,7 @@ def _happened(cell: Mapping[str, Any]) -> bool:
     return bool(cell["share"])
 
 
-def _confusion_row(names: list[str], c: int, counts: list[int]) -> dict[str, Any]:
-    total = sum(counts)
+def _confusion_row(names: list[str], c: int, counts: list[int], total: int) -> dict[str, Any]:
     cells = [
         {
             "annotated": names[c],

@@ -17,6 +17,7 @@
   const canvas = at("canvas");
   const everyClass = new Set(space.names.keys());
   let index = 0;
+  let here = new Set();
 
   const isOn = (button) => button.getAttribute("aria-pressed") === "true";
   const layerButton = (layer) => document.querySelector(`[data-layer="${layer}"]`);
@@ -40,8 +41,9 @@
     return { item, picture, masks };
   }
 
-  function layerOf(masks, layer, style) {
-    return { ids: masks[layer], given: LAYERS[layer].given, dash: LAYERS[layer].dash, style };
+  function layerOf(item, masks, layer, style) {
+    const { given, dash } = LAYERS[layer];
+    return { ids: masks[layer], given, dash, style, sets: item.combinations };
   }
 
   function drawStage({ item, picture, masks }) {
@@ -49,7 +51,7 @@
     const shown = new Set(all("[data-class]").filter(isOn).map((b) => Number(b.dataset.class)));
     const opacity = Number(at("opacity").value) / 100;
     const look = { space, annotated: item.annotated, shown, unknown: isOn(at("unknown")), opacity };
-    const layers = on.map((layer) => layerOf(masks, layer, styleOf(layer)));
+    const layers = on.map((layer) => layerOf(item, masks, layer, styleOf(layer)));
     paint(canvas, item, picture, layers, look, STAGE);
     canvas.setAttribute("aria-label", describe(item, on));
   }
@@ -61,7 +63,8 @@
       const bare = layer === "image";
       panel.parentElement.hidden = !bare && !masks[layer];
       if (panel.parentElement.hidden) continue;
-      paint(panel, item, bare ? picture : null, bare ? [] : [layerOf(masks, layer, "fill")], look, PANEL);
+      const layers = bare ? [] : [layerOf(item, masks, layer, "fill")];
+      paint(panel, item, bare ? picture : null, layers, look, PANEL);
     }
   }
 
@@ -71,16 +74,19 @@
   }
 
   function drawCaption({ item, masks }) {
-    const names = (looked) => space.names
-      .filter((_, c) => item.annotated[c] === looked).map(isolated).join(", ");
+    const row = space.exclusive ? (names) => names.join(", ") : listed;
+    const names = (looked) => row(space.names
+      .filter((_, c) => item.annotated[c] === looked).map(isolated));
     const parts = [`${index + 1} of ${items.length}`, isolated(item.name)];
     parts.push(`annotated: ${names(true) || "nothing"}`);
     const score = item.mean_iou === null ? "no evidence" : item.mean_iou.toFixed(3);
     const unknown = names(false);
+    const left = listed((item.left_out || []).map((c) => isolated(space.names[c])));
     at("caption").textContent =
-      `${parts.join(", ")}${unknown ? `; unknown: ${unknown}` : ""}; mean IoU: ${score}`;
+      `${parts.join(", ")}${unknown ? `; unknown: ${unknown}` : ""}; mean IoU: ${score}`
+      + (left ? `; in too many combinations to be shown: ${left}` : "");
     const used = masks.mask ? new Set(masks.mask) : new Set();
-    const reasons = [...openIds(space, item.annotated, true)].filter(([id]) => used.has(id));
+    const reasons = [...openIds(space, item.annotated, true, item.combinations)].filter(([id]) => used.has(id));
     at("unknowns").replaceChildren(...reasons.map(([, reason]) => {
       const entry = document.createElement("li");
       const key = document.createElement("span");
@@ -90,6 +96,53 @@
       entry.append(key, " ", text);
       return entry;
     }));
+  }
+
+  /* The classes that some layer of the image has. */
+  function classesOf({ item, masks }) {
+    const here = new Set();
+    for (const layer of Object.keys(masks)) {
+      for (const id of new Set(masks[layer])) {
+        if (!item.combinations) here.add(id);
+        else item.combinations[id].classes.forEach((c) => here.add(c));
+      }
+    }
+    return here;
+  }
+
+  /* Of many classes, the chips of those that are looked for, or that the image has. */
+  function sift() {
+    if (!at("find")) return;
+    const wanted = at("find").value.trim().toLowerCase();
+    for (const chip of all("[data-class]")) {
+      const fits = chip.title.toLowerCase().includes(wanted);
+      const away = !wanted && isOn(at("only-here")) && !here.has(Number(chip.dataset.class));
+      chip.hidden = !fits || away;
+    }
+  }
+
+  function press(on) {
+    for (const chip of all("[data-class]")) {
+      if (!chip.hidden) chip.setAttribute("aria-pressed", String(on));
+    }
+    show(false);
+  }
+
+  /* Which classes the layers have at a pixel, in words. */
+  async function tell(event) {
+    const { item, masks } = await open(index);
+    const box = canvas.getBoundingClientRect();
+    const along = (at_, start, length, pixels) =>
+      Math.min(pixels - 1, Math.max(0, Math.floor(((at_ - start) / length) * pixels)));
+    const row = along(event.clientY, box.top, box.height, item.height);
+    const column = along(event.clientX, box.left, box.width, item.width);
+    const parts = Object.keys(LAYERS).filter((layer) => masks[layer]).map((layer) => {
+      const { classes, ignored } = item.combinations[masks[layer][row * item.width + column]];
+      const names = classes.map((c) => isolated(space.names[c]));
+      if (ignored.length) names.push(`${ignored.length} ignored`);
+      return `${LAYERS[layer].text}: ${names.join(" + ") || "none"}`;
+    });
+    at("pixel").textContent = `Row ${row}, column ${column}: ${parts.join("; ")}`;
   }
 
   async function show(whole) {
@@ -102,6 +155,8 @@
       if (whole) {
         drawPanels(ready);
         drawCaption(ready);
+        here = classesOf(ready);
+        sift();
       }
       at("gallery-error").hidden = true;
       canvas.dataset.drawn = String(wanted);
@@ -118,6 +173,7 @@
 
   function toggle(button) {
     button.setAttribute("aria-pressed", String(!isOn(button)));
+    if (button.id === "only-here") sift();
     if (button.id !== "shortcuts") show(false);
   }
 
@@ -147,6 +203,12 @@
     show(false);
   });
   document.addEventListener("keydown", onKey);
+  if (at("find")) {
+    at("find").addEventListener("input", sift);
+    at("all").addEventListener("click", () => press(true));
+    at("none").addEventListener("click", () => press(false));
+  }
+  if (at("pixel")) canvas.addEventListener("pointermove", tell);
   at("viewer").hidden = false;
   show(true);
 })();

@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import io
 from pathlib import Path
-from typing import Any
+from typing import Any, Mapping
 
 import numpy as np
 from PIL import Image
@@ -22,7 +22,8 @@ def pack(description: dict[str, Any], folder: Path, labels: LabelSpace) -> dict[
     Args:
         description: the content of gallery.json.
         folder: where gallery.json and the files that it names lie.
-        labels: the label space of the masks.
+        labels: the label space of the masks. Those of independent classes hold places in the
+            `combinations` of their item.
 
     Returns:
         A mapping fit for JSON. An item whose files are missing or damaged is left out and
@@ -67,6 +68,7 @@ def space(labels: LabelSpace) -> dict[str, Any]:
         "palette": [list(color) for color in labels.palette],
         "background": labels.background,
         "ignore": labels.ignore_index,
+        "exclusive": labels.exclusive,
         "coarse": [{"name": c.name, "id": c.id, "members": list(c.members)} for c in labels.coarse],
     }
 
@@ -84,10 +86,41 @@ def _item(entry: dict[str, Any], folder: Path, labels: LabelSpace) -> dict[str, 
         "annotated": annotated,
         "mean_iou": entry.get("mean_iou"),
     }
+    if not labels.exclusive:
+        item["combinations"] = combinations(entry, labels)
+        item["left_out"] = _classes(entry.get("left_out", []), labels)
+    known = _known(entry, labels)
     for layer in LAYERS:
         file = entry.get(layer)
-        item[layer] = file and encode_mask(_ids(_inside(folder, file), (height, width), labels))
+        item[layer] = file and encode_mask(_ids(_inside(folder, file), (height, width), known))
     return item
+
+
+def combinations(entry: Mapping[str, Any], labels: LabelSpace) -> list[dict[str, list[int]]]:
+    """The sets of independent classes that an item names, see `segkit.combinations`.
+
+    Raises:
+        ValueError: if there are none, or they are of other classes.
+    """
+    sets = entry.get("combinations")
+    if not isinstance(sets, list) or not all(isinstance(one, dict) for one in sets):
+        raise ValueError("classes that may overlap need a list of combinations")
+    keys = ("classes", "ignored")
+    return [{key: _classes(one.get(key, []), labels) for key in keys} for one in sets]
+
+
+def _classes(ids: Any, labels: LabelSpace) -> list[int]:
+    if not isinstance(ids, list) or not set(ids) <= set(range(labels.num_classes)):
+        raise ValueError(f"{ids!r} are no ids of classes from 0 to {labels.num_classes - 1}")
+    return ids
+
+
+def _known(entry: Mapping[str, Any], labels: LabelSpace) -> list[int]:
+    """The ids that the layers of an item may hold."""
+    if not labels.exclusive:
+        return list(range(len(entry["combinations"])))
+    known = [*range(labels.num_classes), *(coarse.id for coarse in labels.coarse)]
+    return known if labels.ignore_index is None else [*known, labels.ignore_index]
 
 
 def _inside(folder: Path, name: Any) -> Path:
@@ -113,14 +146,11 @@ def data_uri(image: Image.Image, most: int = EXACT_PIXELS) -> str:
     return f"data:image/{kind};base64,{text}"
 
 
-def _ids(path: Path, shape: tuple[int, int], labels: LabelSpace) -> np.ndarray:
+def _ids(path: Path, shape: tuple[int, int], known: list[int]) -> np.ndarray:
     with Image.open(path) as file:
         ids = np.asarray(file)
     if ids.shape != shape:
         raise ValueError(f"{path.name} has the shape {ids.shape}, its image {shape}")
-    known = [*range(labels.num_classes), *(entry.id for entry in labels.coarse)]
-    if labels.ignore_index is not None:
-        known.append(labels.ignore_index)
     stray = np.setdiff1d(ids, known)
     if stray.size:
         raise ValueError(f"{path.name} holds ids that labels.json does not name: {stray[:5]}")

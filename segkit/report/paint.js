@@ -42,12 +42,30 @@ function isolated(name) {
   return turning ? `\u2068${name}\u2069` : name;
 }
 
+/* Names in a row; of many, the first few. */
+function listed(names) {
+  const most = 8;
+  if (names.length <= most + 1) return names.join(", ");
+  return `${names.slice(0, most).join(", ")} and ${names.length - most} more`;
+}
+
 /* The ids that leave open which class a pixel has, with the reason. In the annotation these are
    ignored pixels, coarse labels, and the background of an image in which some class was not
-   looked for; a truth or a prediction leaves nothing open but ignored pixels. */
-function openIds(space, annotated, given) {
+   looked for; a truth or a prediction leaves nothing open but ignored pixels. Of independent
+   classes, ids are places in `sets`, see segkit/combinations.py; a set without a class is open. */
+function openIds(space, annotated, given, sets) {
   const open = new Map();
   const missing = space.names.filter((_, c) => !annotated[c]).map(isolated);
+  if (sets) {
+    const named = (classes) => listed(classes.map((c) => isolated(space.names[c])));
+    sets.forEach(({ classes, ignored }, id) => {
+      if (classes.length) return;
+      if (ignored.length === space.names.length) open.set(id, "ignored: nobody judged these pixels");
+      else if (ignored.length) open.set(id, `ignored for ${named(ignored)}`);
+      else if (given && missing.length) open.set(id, `perhaps ${listed(missing)}: nobody looked`);
+    });
+    return open;
+  }
   if (given && space.background !== null && missing.length) {
     const name = isolated(space.names[space.background]);
     open.set(space.background, `${name} or one of: ${missing.join(", ")}: nobody looked`);
@@ -60,19 +78,42 @@ function openIds(space, annotated, given) {
   return open;
 }
 
-/* Colours by id. `shown` holds the ids to draw; open ids are hatched instead, not coloured,
-   but for coarse labels, which get half of the mean colour of their members. */
-function colorTable(space, shown, open) {
+function meanColor(colors, alpha) {
+  const mean = (part) => colors.reduce((sum, color) => sum + color[part], 0) / colors.length;
+  return packed(mean(0), mean(1), mean(2), alpha);
+}
+
+/* Colours by id. `shown` holds the classes to draw; open ids are hatched instead, not coloured,
+   but for coarse labels, which get half of the mean colour of their members. A set of independent
+   classes has the mean colour of those that are shown. */
+function colorTable(space, shown, open, sets) {
   const table = new Uint32Array(65536);
+  if (sets) {
+    sets.forEach(({ classes }, id) => {
+      const colors = classes.filter((c) => shown.has(c)).map((c) => space.palette[c]);
+      if (colors.length) table[id] = meanColor(colors, 255);
+    });
+    return table;
+  }
   space.palette.forEach((color, id) => {
     if (shown.has(id) && !open.has(id)) table[id] = packed(...color, 255);
   });
   for (const { id, members } of space.coarse) {
     const colors = members.map((name) => space.palette[space.names.indexOf(name)]);
-    const mean = (part) => colors.reduce((sum, color) => sum + color[part], 0) / colors.length;
-    table[id] = packed(mean(0), mean(1), mean(2), 128);
+    table[id] = meanColor(colors, 128);
   }
   return table;
+}
+
+/* Ids of sets in which the same classes are shown become one: no outline runs between them. */
+function withoutHidden(ids, sets, shown) {
+  const first = new Map();
+  const one = Uint16Array.from(sets, ({ classes }, id) => {
+    const key = classes.filter((c) => shown.has(c)).join();
+    if (!first.has(key)) first.set(key, id);
+    return first.get(key);
+  });
+  return ids.map((id) => one[id]);
 }
 
 function sheet(width, height) {
@@ -151,7 +192,7 @@ function hatched(ids, width, height, open, outWidth, outHeight, period) {
 /* Draws an image with layers over it.
    item: {width, height}; picture: what lies below, or null for the colour of the background;
    size: the longer side to aim at;
-   layers: [{ids, given, style, dash}]; look: {space, annotated, shown, unknown, opacity}. */
+   layers: [{ids, given, style, dash, sets}], sets only of independent classes; look: {space, annotated, shown, unknown, opacity}. */
 function paint(canvas, item, picture, layers, look, size) {
   const { width, height } = item;
   const { space } = look;
@@ -170,14 +211,15 @@ function paint(canvas, item, picture, layers, look, size) {
     context.fillRect(0, 0, outWidth, outHeight);
   }
   for (const layer of layers) {
-    const open = openIds(space, look.annotated, layer.given);
-    const table = colorTable(space, look.shown, open);
+    const open = openIds(space, look.annotated, layer.given, layer.sets);
+    const table = colorTable(space, look.shown, open, layer.sets);
+    const ids = layer.sets ? withoutHidden(layer.ids, layer.sets, look.shown) : layer.ids;
     const outline = layer.style === "outline";
     // A thin line needs more ink than a surface to be seen as clearly.
     context.globalAlpha = outline ? Math.sqrt(look.opacity) : look.opacity;
     const drawn = outline
-      ? outlined(layer.ids, width, height, table, scale, Math.round(1.6 * unit), layer.dash * unit)
-      : filled(layer.ids, width, height, table);
+      ? outlined(ids, width, height, table, scale, Math.round(1.6 * unit), layer.dash * unit)
+      : filled(ids, width, height, table);
     context.drawImage(drawn, 0, 0, outWidth, outHeight);
     if (look.unknown) {
       context.globalAlpha = look.opacity;

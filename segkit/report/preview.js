@@ -18,8 +18,7 @@
     const picture = new Image();
     picture.src = item.image;
     await picture.decode();
-    const masks = item.layers.map((text) => decodeMask(text, item.width * item.height));
-    return { item, picture, masks };
+    return { item, picture, ids: decodeMask(item.mask, item.width * item.height) };
   }
 
   function open(canvas) {
@@ -28,9 +27,10 @@
   }
 
   async function draw(canvas) {
-    const { item, picture, masks } = await open(canvas);
+    const { item, picture, ids } = await open(canvas);
     const style = isOn(at("outline")) ? "outline" : "fill";
-    const layers = masks.map((ids) => ({ ids, given: isOn(at("open")), style, dash: 0 }));
+    const sets = item.combinations;
+    const layers = [{ ids, given: isOn(at("open")), style, dash: 0, sets }];
     const shown = new Set(all("[data-class]").filter(isOn).map((b) => Number(b.dataset.class)));
     const opacity = Number(at("opacity").value) / 100;
     const look = { space, annotated: item.annotated, shown, unknown: true, opacity };

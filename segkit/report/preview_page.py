@@ -9,12 +9,12 @@ from typing import Any, Sequence
 import numpy as np
 from PIL import Image
 
+from segkit import combinations
 from segkit.labels import LabelSpace
 from segkit.report import gallery, page
 
 MARK = '<meta name="generator" content="segkit preview">'  # also in preview.html.jinja
 _LONGEST = 512  # pixels; larger images are shown smaller, for the size of the page
-_NOWHERE = 65_535  # in the layer of one independent class: it is not there
 
 
 @dataclass(frozen=True)
@@ -112,7 +112,7 @@ def _described(row: Row, labels: LabelSpace) -> dict[str, Any]:
 
 
 def packed(view: View, labels: LabelSpace) -> dict[str, Any]:
-    """A view as preview.js reads it: a picture, and one layer of ids or one a class."""
+    """A view as preview.js reads it: a picture, and a layer of ids."""
     picture = _shrunk(Image.fromarray(_visible(view.image)))
     width, height = picture.size
     # The pixel under the middle of each one that is shown.
@@ -121,25 +121,15 @@ def packed(view: View, labels: LabelSpace) -> dict[str, Any]:
         for new, old in zip((height, width), view.mask.shape[:2])
     )
     mask = view.mask[rows[:, None], columns]
+    layers, sets = combinations.shown_as_ids({"mask": mask}, labels)
     return {
         "width": width,
         "height": height,
         "image": gallery.data_uri(picture),
-        "layers": [gallery.encode_mask(ids) for ids in _layers(mask, labels)],
+        "mask": gallery.encode_mask(layers["mask"]),
         "annotated": [bool(looked) for looked in view.annotated],
+        **sets,
     }
-
-
-def _layers(mask: np.ndarray, labels: LabelSpace) -> list[np.ndarray]:
-    if mask.ndim == 2:
-        return [mask]
-    ignored = _NOWHERE if labels.ignore_index is None else labels.ignore_index
-    layers = []
-    for c in range(mask.shape[2]):
-        plane = mask[..., c].astype(np.int64)
-        ids = np.where(plane == 1, c, np.where(plane == 0, _NOWHERE, ignored))
-        layers.append(ids)
-    return layers
 
 
 def _visible(image: np.ndarray) -> np.ndarray:

@@ -43,6 +43,7 @@ def _content(files: RunFiles) -> dict[str, Any]:
     return {
         "title": settings.title(files.config, files.environment or {}),
         "classes": classes,
+        "exclusive": labels.exclusive,
         "swatches": {entry["name"]: entry for entry in classes},
         "headline": facts.headline(metrics, coverage),
         "coverage": coverage,
@@ -53,7 +54,7 @@ def _content(files: RunFiles) -> dict[str, Any]:
         "epochs": len(files.history or []),
         "scores": facts.scores(metrics),
         "ordered": facts.ordered(metrics),
-        "confusions": facts.confusions(metrics),
+        "confusions": facts.confusions(metrics, labels.exclusive),
         "weights": files.class_weights and facts.weights(files.class_weights),
         "features": files.features and features_plot.feature_plot(*files.features, labels),
         "gallery": packed,

@@ -10,13 +10,13 @@ import numpy as np
 
 from segkit.contract import Sample, whole_number
 from segkit.labels import LabelSpace
-from segkit.synthetic import distractors, shapes, streams
+from segkit.synthetic import distractors, streams
 from segkit.synthetic.appearance import Appearance
 from segkit.synthetic.layouts import DRAWS, Layout, count_range, whole_between
-from segkit.synthetic.shapes import SHAPES, Shape
+from segkit.synthetic.shapes import SHAPES, Shape, paint
 
 KINDS = (*SHAPES, *distractors.DISTRACTORS)
-MOST_CLASSES = 60 * len(KINDS)  # closer hues than 6 degrees nobody can tell
+MOST_HUES = 60  # closer ones than 6 degrees nobody can tell
 COVER = 0.6  # of what lies below, a shape hides this share
 _SATURATION, _BRIGHTNESS = (0.75, 1.0), (0.7, 0.95)
 
@@ -45,7 +45,9 @@ class Overlapping:
         count: number of scenes.
         height, width: pixels.
         seed: whole number from 0 on.
-        classes: C, from 2 to 360: six shapes in C / 6 hues, rounded up.
+        classes: C, from 2 to 60 a shape: each shape in C / shapes hues, rounded up.
+        shapes: of ellipse, rectangle, circle, triangle, cross and star. Hues are seen at a glance,
+            shapes take longer to learn.
         present: fewest and most classes in an image, each number as likely.
         size: smallest and largest radius of the disc of the same area, as a share of
             min(height, width).
@@ -65,7 +67,8 @@ class Overlapping:
         width: int = 64,
         seed: int = 0,
         classes: int = 24,
-        present: Sequence[int] = (1, 10),
+        shapes: Sequence[str] = ("ellipse", "star"),
+        present: Sequence[int] = (1, 6),
         size: Sequence[float] = (0.12, 0.24),
         rotation: bool = True,
         difficulty: float = 0.1,
@@ -78,7 +81,7 @@ class Overlapping:
                 "These scenes are of shapes that overlap. Received: "
                 f"labels.exclusive={exclusive!r}. Take data=scenes, where one lies on top."
             )
-        self.kinds = kinds(classes)
+        self.kinds = kinds(classes, shapes)
         self.labels = LabelSpace(
             [kind.name for kind in self.kinds],
             background=None,
@@ -137,8 +140,7 @@ class Overlapping:
         planes = np.zeros((self.height, self.width, len(self.kinds)), np.uint8)
         for c, shape in placed:
             plane = np.zeros((self.height, self.width), np.uint8)
-            paint = shapes.paint if shape.kind in SHAPES else distractors.paint
-            paint(plane, shape, 1)
+            (paint if shape.kind in SHAPES else distractors.paint)(plane, shape, 1)
             planes[..., c] = plane
         return planes
 
@@ -155,20 +157,25 @@ class Overlapping:
         return self.appearance.taken(image.round().astype(np.uint8), rng)
 
 
-def kinds(classes: int) -> list[Kind]:
+def kinds(classes: int, shapes: Sequence[str]) -> list[Kind]:
     """The first `classes` pairs of a shape and one of as many hues as that takes, shapes first.
 
     Raises:
-        ValueError: if there are too few or too many.
+        ValueError: if there are too few or too many, or a shape is none or stands twice.
     """
-    count = whole_number("classes", classes, least=2)
-    if count > MOST_CLASSES:
+    count, given = whole_number("classes", classes, least=2), list(shapes)
+    if not given or len(set(given)) < len(given) or not set(given) <= set(KINDS):
         raise ValueError(
-            f"classes must be a whole number from 2 to {MOST_CLASSES}: {len(KINDS)} shapes, and "
-            f"hues that can be told apart. Received: {classes!r}."
+            f"shapes must be some of {', '.join(KINDS)}, each once. Received: {given!r}."
         )
-    hues = -(-count // len(KINDS))
-    return [Kind(KINDS[c % len(KINDS)], (c // len(KINDS)) / hues) for c in range(count)]
+    most = MOST_HUES * len(given)
+    if count > most:
+        raise ValueError(
+            f"classes must be a whole number from 2 to {most}: {len(given)} shapes in hues that "
+            f"can be told apart. Received: {classes!r}. More shapes make room for more."
+        )
+    hues = -(-count // len(given))
+    return [Kind(given[c % len(given)], (c // len(given)) / hues) for c in range(count)]
 
 
 def splits(
