@@ -43,10 +43,10 @@ def picture(view):
     return np.array(Image.open(io.BytesIO(base64.b64decode(view["image"].partition(",")[2]))))
 
 
-def ids(view, layer=0):
+def ids(view):
     """The inverse of `segkit.report.gallery.encode_mask`."""
     numbers, value, shift = [], 0, 0
-    for byte in base64.b64decode(view["layers"][layer]):
+    for byte in base64.b64decode(view["mask"]):
         value |= (byte & 127) << shift
         shift += 7
         if byte < 128:
@@ -211,13 +211,16 @@ def planes():
 PLANE_LABELS = LabelSpace(list("abcdef"), background=None, exclusive=False)
 
 
-def test_independent_classes_are_a_layer_each(tmp_path):
+def test_independent_classes_are_ids_of_the_sets_that_a_pixel_has(tmp_path):
     image = folder_data.image(0, (12, 16))
     view = View("as it is", image, planes(), np.ones(6, bool))
     data = painted(write(tmp_path / "a.html", [view], PLANE_LABELS))["items"][0][0]
-    for c in range(6):
-        expected = np.where(planes()[..., c] == 1, c, np.where(planes()[..., c] == 0, 65_535, 255))
-        np.testing.assert_array_equal(ids(data, c), expected)
+    found = ids(data)
+    for place, one in enumerate(data["combinations"]):
+        expected = np.zeros(6, int)
+        expected[one["classes"]], expected[one["ignored"]] = 1, 255
+        assert (planes()[found == place] == expected).all()
+    assert {"classes": [0, 5], "ignored": []} in data["combinations"]
 
 
 def hostile(folder):
