@@ -27,17 +27,23 @@ def test_a_scene_is_a_function_of_seed_split_and_index():
 
 
 @pytest.mark.parametrize(
-    "classes, hues", [(6, [0]), (24, [0, 90, 180, 270]), (120, range(0, 360, 18))]
+    "classes, shapes, hues",
+    [
+        (6, overlapping.KINDS, [0]),
+        (24, overlapping.KINDS, [0, 90, 180, 270]),
+        (24, ["ellipse", "star"], range(0, 360, 30)),
+        (120, ["circle", "cross"], range(0, 360, 6)),
+    ],
 )
-def test_a_class_is_a_shape_in_a_hue(classes, hues):
-    labels = Overlapping(1, classes=classes, present=[1, 6]).labels
+def test_a_class_is_a_shape_in_a_hue(classes, shapes, hues):
+    labels = Overlapping(1, classes=classes, shapes=shapes).labels
     assert labels.num_classes == classes and not labels.exclusive and labels.background is None
-    assert set(labels.names) == {f"{s}_{hue:03d}" for s in overlapping.KINDS for hue in hues}
+    assert set(labels.names) == {f"{shape}_{hue:03d}" for shape in shapes for hue in hues}
     assert len(set(labels.palette)) == classes
 
 
 def test_as_many_classes_as_asked_for_lie_over_each_other():
-    planes = masks(Overlapping(300, 24, 24, classes=120), 300)
+    planes = masks(Overlapping(300, 24, 24, classes=120, present=[1, 10]), 300)
     there = planes.any((1, 2)).sum(1)
     assert there.min() == 1 and there.max() == 10
     assert set(np.unique(there)) == set(range(1, 11))
@@ -47,7 +53,7 @@ def test_as_many_classes_as_asked_for_lie_over_each_other():
 
 def test_every_object_can_be_seen_through_those_above():
     """Where one object more lies below the top one, the colour is another one."""
-    scene = Overlapping(40, 48, 48, classes=24, difficulty=0)
+    scene = Overlapping(40, 48, 48, classes=24, shapes=overlapping.KINDS, difficulty=0)
     differences = []
     for index in range(40):
         image, planes, *_ = scene[index]
@@ -100,8 +106,10 @@ def test_planes_that_do_not_fit_are_not_written(tmp_path):
     "options, words",
     [
         ({"classes": 1}, "classes must be a whole number from 2 on"),
-        ({"classes": 361}, "from 2 to 360: 6 shapes.*Received: 361"),
-        ({"classes": 6}, r"at most all 6 classes. Received: present=\[1, 10\]"),
+        ({"classes": 121}, "from 2 to 120: 2 shapes.*Received: 121. More shapes"),
+        ({"shapes": ["ellipse", "blob"]}, "some of ellipse, .*star, each once. .*'blob'"),
+        ({"shapes": ["star", "star"]}, "each once"),
+        ({"classes": 5}, r"at most all 5 classes. Received: present=\[1, 6\]"),
         ({"exclusive": True}, "labels.exclusive=True. Take data=scenes"),
     ],
 )

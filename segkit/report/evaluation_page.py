@@ -59,7 +59,6 @@ def _content(
         "settings": settings,
         "level": f"{100 * settings['level']:.4g} %",
         "classes": classes,
-        "exclusive": labels.exclusive,
         "swatches": {entry["name"]: entry for entry in classes},
         "block": block,
         "truth": truth,
