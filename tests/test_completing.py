@@ -375,6 +375,13 @@ def test_the_training_that_is_proposed(tmp_path, run):
     assert completion.train_command(made, "x").endswith("data.root=x data.size=null")
 
 
+def test_drawn_scenes_need_no_run_either(tmp_path):
+    typed = ["data=scenes", "data.sizes={train: 5, val: 2}", "data.height=16", "data.width=16"]
+    typed += ["method=propagation", "thresholds=0.5", "propagation.segments=20"]
+    made = completion.run(compose("complete", [*typed, f"output={tmp_path / 'new'}"]))
+    assert made.filled.tally.images == 5 and (tmp_path / "new" / "train" / "truth").is_dir()
+
+
 def test_independent_classes_each_on_its_own(tmp_path):
     root, names = tmp_path / "data", ["cell", "nucleus"]
     labels = LabelSpace(names, background=None, exclusive=False)

@@ -153,7 +153,7 @@ def test_later_rounds_read_the_completed_folder_as_the_first_read_theirs(tmp_pat
 
 
 def test_what_completes_is_told_as_to_segkit_complete():
-    rest = {"run", "output", "dry_run", "data", "split"}
+    rest = {"run", "output", "dry_run", "data", "split", "seed"}
     assert set(compose("rounds").complete) == set(compose("complete", ["output=X"])) - rest
 
 
