@@ -37,8 +37,9 @@ class ClassPngs:
 
     def put(self, values: np.ndarray) -> None:
         """Planes (h, W, C); what is not 0 becomes white."""
-        for c, file in enumerate(self._files):
-            file.put(values[..., c])
+        planes = np.ascontiguousarray(np.moveaxis(values, -1, 0))  # else each is read in steps of C
+        for file, plane in zip(self._files, planes):
+            file.put(plane)
 
     def close(self) -> None:
         """Completes the files."""
