@@ -81,6 +81,7 @@ def _open(folder: Path) -> _Shown | None:
 
 def _common(one: _Shown, other: _Shown) -> bool:
     alike = one.labels.names == other.labels.names
+    alike = alike and one.labels.exclusive == other.labels.exclusive
     return alike and any(_same(one, other, name) for name in one.items)
 
 
