@@ -199,6 +199,18 @@ def test_groups_have_shares_of_their_own(mixture):
     )
 
 
+def test_a_class_that_is_hard_to_tell_is_not_judged_by_the_slope_of_another():
+    rng = np.random.default_rng(1)
+    missed = rng.random((2, 400)) < 0.4
+    centres = np.array([[2.0], [0.4]])  # of those that are there; the others lie at their mirror
+    mixed = expit(rng.normal(np.where(missed, centres, -centres), 1))
+    known = [scores.Reference(400, 10.0, drawn_from(rng, c, 400)) for c in centres[:, 0]]
+    ids = np.repeat([0, 1], 400)
+    found = scores.probabilities(mixed.ravel(), ids, ids, known).reshape(2, 400)
+    sure = np.abs(found - 0.5).mean(1)
+    assert sure[0] > 0.4 > 0.3 > sure[1]
+
+
 def test_a_class_drawn_nowhere_has_no_probability(mixture):
     positive, mixed, _ = mixture
     known = [scores.Reference(len(positive), 10.0, positive), None]

@@ -16,6 +16,7 @@ _EDGE = 1e-4  # strengths are kept so far from 0 and 1
 _ROUNDS = 20  # of slope and probabilities by turns
 _PRIOR = 5.0  # cells that the share of all groups counts for, beside those of a group
 _MOST = 20_000  # cells that a slope is found on
+_ALONE = 30  # drawn cells, and mixed ones, from which on a class has its own slope
 _QUANTILES = (0.25, 0.5)  # of the positives, beyond which hardly anything else lies
 
 
@@ -79,9 +80,10 @@ def probabilities(
 
         P(missed | z) = sigmoid(a + b z), with mean P = the share of the missed in the group
 
-    The slope b >= 0, one for all, is that of a logistic regression between the positives and the
-    rest of the mixture, and found with P by turns. The share is what the mixture holds beyond
-    quantiles of the positives, over what these hold there. In a group, the order is that of s.
+    The slope b >= 0 is that of a logistic regression between the positives and the rest of the
+    mixture, and found with P by turns; classes with few cells share one. The share is what the
+    mixture holds beyond quantiles of the positives, over what these hold there. In a group, the
+    order is that of s.
 
     Args:
         strengths: of the mixed cells, (N,).
@@ -92,17 +94,22 @@ def probabilities(
     Ref: Elkan and Noto 2008, Learning classifiers from only positive and unlabeled data. Differs:
     each group has its share of positives, which is read off the upper end of the strengths.
     """
-    usable = np.array([references[c] is not None for c in classes], bool)
     result = np.full(len(strengths), np.nan)
-    if not usable.any():
-        return result
-    centres = [0.0 if r is None else float(np.median(_z(r.strengths))) for r in references]
-    positive = np.concatenate(
-        [_z(r.strengths) - m for r, m in zip(references, centres) if r is not None]
-    )
-    mixed = _z(strengths[usable]) - np.array(centres)[classes[usable]]
-    _, group = np.unique(groups[usable], return_inverse=True)
-    result[usable] = _expected(positive, mixed, group)
+    zs = [None if r is None else _z(r.strengths) for r in references]
+    centres = np.array([0.0 if z is None else np.median(z) for z in zs])
+    counts = np.bincount(classes, minlength=len(references))
+    known = [c for c, z in enumerate(zs) if z is not None and counts[c]]
+    alone = [c for c in known if min(len(zs[c]), counts[c]) >= _ALONE]
+    others = [c for c in known if c not in alone]
+    for together in [[c] for c in alone] + [others] * bool(others):
+        # Where classes have few cells, all that are known lend them their slope.
+        lent = known if together is others else together
+        positive = np.concatenate([zs[c] - centres[c] for c in lent])
+        here = np.isin(classes, lent)
+        mixed = _z(strengths[here]) - centres[classes[here]]
+        _, group = np.unique(groups[here], return_inverse=True)
+        wanted = np.isin(classes[here], together)
+        result[np.flatnonzero(here)[wanted]] = _expected(positive, mixed, group)[wanted]
     return result
 
 
