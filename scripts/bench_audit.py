@@ -30,11 +30,11 @@ from sklearn.metrics import roc_auc_score
 
 RATE = 0.3
 HIDING = [f"data.missing.rate={RATE}", "data.missing.declared=false"]
-TRAINING = [*HIDING, "loss=cross_entropy_dice", "mix=none", "trainer.gallery=0"]
+TRAINING = [*HIDING, "loss=estimated_cross_entropy_dice", "trainer.gallery=0"]
 BASE = ["trainer.epochs=1", "trainer.images_per_epoch=16"]  # all that counts is the config
 CASES = {
-    "scenes": (["experiment=missing", "model.filters=8", "data.sizes={train: 900, val: 300}"], 12),
-    "larynx": (["experiment=larynx", "model.filters=8"], 14),
+    "scenes": (["experiment=missing"], 12),
+    "larynx": (["experiment=larynx"], 16),
 }
 
 
