@@ -34,7 +34,9 @@ def test_help_of_a_verb_names_groups_choices_and_keys(verb, tmp_path):
     done = segkit(verb, "--help", cwd=tmp_path)
     assert done.returncode == 0 and not done.stderr
     assert f"segkit {verb} [key=value ...]" in done.stdout
-    assert ("data: article, folder, joined, scenes" in done.stdout) == (verb == "train")
+    assert ("data: article, folder, graded, joined, overlapping, scenes" in done.stdout) == (
+        verb == "train"
+    )
     assert all(f"\n{key}:" in done.stdout for key in config.compose(verb).keys())
     assert not list(tmp_path.iterdir())
 
