@@ -189,3 +189,12 @@ def test_the_manifest_names_images_beyond_the_limit(tmp_path):
     for split, lines in found.lines.items():
         names = [found.entries[line].image for line in lines]
         assert names == [f"{split}/{name}" for name in opened.splits[split].names]
+
+
+def test_models_of_another_deal_judge_nothing(tmp_path):
+    place = tmp_path / "folds" / "fold_1"
+    place.mkdir(parents=True)
+    (place / "splits.csv").write_text('image,split,group\na,train,\n"b, c",val,\n')
+    crossing.require_deal(tmp_path, [["a"], ["b, c"]])
+    with pytest.raises(ValueError, match="trained on other folds: .* Delete that folder"):
+        crossing.require_deal(tmp_path, [["b, c"], ["a"]])

@@ -159,6 +159,37 @@ def test_a_review_by_keyboard_becomes_a_manifest_that_trains(desk, audited, tmp_
     assert taken == {name: row["split"] for name, row in rows.items()}
 
 
+@pytest.fixture
+def twins(tmp_path, monkeypatch):
+    """Two data sets, in each of which train and val have an image of the same name."""
+    pages = []
+    monkeypatch.setattr(predictor, "load", lambda paths, **_: Reader(LabelSpace(NAMES)))
+    for name in ("one", "two"):
+        root = tmp_path / name / "set"
+        for n, split in enumerate(("train", "val"), start=1):
+            write_folder(root / split, ["a"], [(truth(n), mask(n))], names=NAMES)
+        (root / "train/classes.json").rename(root / "classes.json")
+        run = write_run(tmp_path / name / "run", data=_plain(options(root, "all")), names=NAMES)
+        audit.run(compose("audit", [f"run={run}", "audit.folds=0"]))
+        text = (run / "audit/audit.html").read_text()
+        content = text.partition('id="audit-data">')[2].partition("</script>")[0]
+        pages.append((run / "audit/audit.html", json.loads(content)))
+    return pages
+
+
+def test_a_decision_is_about_one_image_of_one_data_set(twins, browser, tmp_path):
+    where = {"behavior": "allow", "downloadPath": str(tmp_path)}
+    browser.execute_cdp_cmd("Browser.setDownloadBehavior", where)
+    desk = Desk(browser, twins[0][0])
+    desk.run("localStorage.clear()")
+    desk = Desk(browser, twins[0][0])
+    assert sorted({item["key"] for item in twins[0][1]["items"]}) == ["train/a", "val/a"]
+    desk.press("m", "s")
+    rows = list(csv.DictReader(downloaded(browser, tmp_path, "annotations.csv").splitlines()))
+    assert sorted(row["annotated"] == "*" for row in rows) == [False, True]
+    assert twins[0][1]["guard"] != twins[1][1]["guard"]  # one browser may keep both
+
+
 def test_decisions_survive_a_reload_and_can_be_undone(desk, browser, audited):
     progress = "return document.getElementById('progress').textContent"
     desk.press("m", "a")

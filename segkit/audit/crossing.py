@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import csv
 import importlib.resources
 import json
 import logging
 from pathlib import Path
-from typing import Any, Mapping
+from typing import Any, Mapping, Sequence
 
 import yaml
 
@@ -68,6 +69,34 @@ def train(
         log.info("fold %d of %d: trained%s%s", held + 1, count, score, took)
         found.append(place)
     return found
+
+
+def require_deal(folder: Path, names: Sequence[Sequence[str]]) -> None:
+    """Refuses trainings that were dealt otherwise: their models saw images they would judge.
+
+    The deal hangs on what is annotated, which a review changes.
+
+    Args:
+        folder: as of `train`.
+        names: of the images of each fold; none if they have no names.
+
+    Raises:
+        ValueError: naming the folder of the trainings.
+    """
+    for held, mine in enumerate(names):
+        path = folder / RUNS / f"fold_{held}" / "splits.csv"
+        if not path.is_file():
+            continue
+        with open(path, newline="", encoding="utf-8") as file:
+            found = {row["image"] for row in csv.DictReader(file) if row["split"] == "val"}
+        # Names need not be UTF-8, and are written as `segkit.sources.write_splits` does.
+        if found != {n.encode("utf-8", "backslashreplace").decode() for n in mine}:
+            raise ValueError(
+                f"The models in {folder / RUNS} were trained on other folds: images, annotations, "
+                "or audit.folds and audit.seed were changed since, so they may have seen what they "
+                "would judge. Delete that folder to train anew, or choose another one with "
+                "output=DIR."
+            )
 
 
 def _as_choices(run: Run, data: Mapping[str, Any], folder: Path) -> list[str]:

@@ -48,7 +48,9 @@ def described(
     for row in rows:
         number = numbers[row.seen.place]
         line = start.lines[row.seen.place.split][row.seen.place.index] if start else None
-        items.append(_item(row, number, masks[number], line, labels))
+        # Names are those of the manifest, as train/a.png and val/a.png are both called "a".
+        key = start.entries[line].image if start else f"{row.seen.place.split}/{row.seen.name}"
+        items.append({**_item(row, number, masks[number], labels), "line": line, "key": key})
     entries = None if start is None else [_entry(entry) for entry in start.entries]
     return {"pictures": pictures, "items": items, "manifest": entries}
 
@@ -72,9 +74,7 @@ def _picture(sample: Any, labels: LabelSpace) -> tuple[dict[str, Any], np.ndarra
     return {**picture, "image": f"data:image/jpeg;base64,{code}"}, mask
 
 
-def _item(
-    row: Row, picture: int, mask: np.ndarray, line: int | None, labels: LabelSpace
-) -> dict[str, Any]:
+def _item(row: Row, picture: int, mask: np.ndarray, labels: LabelSpace) -> dict[str, Any]:
     c, outline = row.cell.id, row.cell.outlines.get(_OUTLINES[row.kind])
     plane = None
     if not labels.exclusive:
@@ -82,6 +82,7 @@ def _item(
     return {
         "picture": picture,
         "image": row.seen.name,
+        "split": row.seen.place.split,
         "class": c,
         "kind": row.kind,
         "declared": row.declared,
@@ -89,7 +90,6 @@ def _item(
         "why": why(row, labels),
         "plane": plane,
         "outline": None if outline is None else gallery.encode_mask(np.where(outline, c, NOWHERE)),
-        "line": line,
     }
 
 

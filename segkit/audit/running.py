@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import logging
+import os
 from pathlib import Path
 from typing import Any, Iterator, NamedTuple, Sequence
 
@@ -64,6 +65,7 @@ def run(config: DictConfig) -> dict[str, Any]:
         "runs": [str(one.folder) for one in found],
         "data": data.name,
         "own": data.own,
+        "source": _source(data.options),
         "folds": count,
         **{key: config[key] for key in MODEL_KEYS},
     }
@@ -157,6 +159,8 @@ def _parts(
     pool = folds.Pool({n: data.splits[n] for n in folds.POOLED if n in data.splits})
     dealt = folds.deal(pool, count, config.audit.seed)
     changes = OmegaConf.to_container(config.audit, resolve=True)["training"]
+    names = [[pool.names[i] for i in indices] for indices in dealt] if pool.names else []
+    crossing.require_deal(folder, names)
     trained = crossing.train(found[0], data.options, folder, count, config.audit.seed, changes)
     for path, indices in zip(trained, dealt):
         yield [path], [Place(*pool.homes[i]) for i in indices]
@@ -176,6 +180,12 @@ def _folder(output: str | None, run: Run, data: Data) -> Path:
             f"{run.folder / 'audit'}."
         )
     return Path(output)
+
+
+def _source(options: dict[str, Any]) -> str | None:
+    """Where a folder data set lies; None of others."""
+    root = options.get("root")
+    return root if root is None or "://" in str(root) else os.path.realpath(root)
 
 
 def _warn(classes: Sequence[dict[str, Any]]) -> None:

@@ -36,8 +36,9 @@ class Histograms:
 
     A cell is looked at as if nobody had annotated it: a pixel labelled c counts for c, and one of
     the background in an image in which c was looked for counts against it, both with the
-    probability of c given that the pixel is background, c, or what is unknown there. Pixels
-    labelled otherwise would be settled. Independent classes: each known pixel of a channel.
+    probability of c given that the pixel is background, c, or a class that is unknown there: at a
+    pixel of c, one that is unknown in the background of the image. Pixels labelled otherwise would
+    be settled. Independent classes: each known pixel of a channel.
     """
 
     def __init__(self, labels: LabelSpace):
@@ -48,13 +49,19 @@ class Histograms:
     def add(self, target: np.ndarray, probabilities: np.ndarray) -> None:
         """One image: int8 (H, W, C) and its probabilities (H, W, C)."""
         background = self._labels.background
+        unknown = target == UNKNOWN
+        if self._labels.exclusive and background is not None:
+            plain = target[..., background] == LABELLED
+            undeclared = unknown[plain].any(0) if plain.any() else np.zeros(len(self.hits), bool)
         for c in self._labels.foreground:
             hit, other = target[..., c] == LABELLED, target[..., c] == RULED_OUT
             if not self._labels.exclusive or background is None:
                 q = np.asarray(probabilities[..., c], "float64")
             else:
-                other &= target[..., background] == LABELLED
-                open_ = np.where(target == UNKNOWN, UNKNOWN, RULED_OUT).astype("int8")
+                other &= plain
+                # Not labelled, a pixel of c might be each of the undeclared ones.
+                possible = unknown | (hit[..., None] & undeclared)
+                open_ = np.where(possible, UNKNOWN, RULED_OUT).astype("int8")
                 open_[..., [background, c]] = UNKNOWN
                 q = conditional(open_, probabilities, True)[..., c]
             for table, where in ((self.hits, hit), (self.others, other)):

@@ -10,7 +10,7 @@
   const CHOICES = ["missing", "absent", "unsure"];
   const STORE = `segkit-audit-${guard}`;
   const classes = [...new Set(space.names.keys())].filter((id) => id !== space.background);
-  const keyOf = (item) => JSON.stringify([item.image, space.names[item.class], item.kind]);
+  const keyOf = (item) => JSON.stringify([item.key, space.names[item.class], item.kind]);
   const opened = new Map();
   const choices = new Map();
   const past = [];
@@ -83,7 +83,7 @@
       await draw(card.querySelector("canvas"), cell, SIZE.card);
       card.dataset.drawn = "true";
     } catch (error) {
-      complain(`${isolated(cell.image)} cannot be shown: ${error.message}`);
+      complain(`${isolated(cell.key)} cannot be shown: ${error.message}`);
     }
   }
 
@@ -105,7 +105,7 @@
     name.className = "name";
     name.textContent = space.names[item.class];
     card.append(canvas, score, name);
-    card.setAttribute("aria-label", `${number + 1}: ${isolated(item.image)}, ${isolated(space.names[item.class])}`);
+    card.setAttribute("aria-label", `${number + 1}: ${isolated(item.key)}, ${isolated(space.names[item.class])}`);
     card.addEventListener("click", () => go(shown.indexOf(number)));
     at("cards").append(card);
     return card;
@@ -138,7 +138,7 @@
     const judged = item.kind === "wrong_class" || item.kind === "shifted";
     const name = isolated(space.names[item.class]);
     const score = item.score === null ? "no score" : `score ${item.score.toFixed(3)}`;
-    at("what").textContent = `${current + 1} of ${shown.length}: ${name} in ${isolated(item.image)}, ${words[item.kind]}, ${score}`;
+    at("what").textContent = `${current + 1} of ${shown.length}: ${name} in ${isolated(item.key)}, ${words[item.kind]}, ${score}`;
     at("why").textContent = item.why;
     at("missing-word").textContent = judged ? "Wrong" : "Missing";
     at("absent-word").textContent = judged ? "Right" : item.kind === "object" ? "All outlined" : "Really absent";
@@ -154,7 +154,7 @@
     try {
       await draw(canvas, item, SIZE.large);
     } catch (error) {
-      complain(`${isolated(item.image)} cannot be shown: ${error.message}`);
+      complain(`${isolated(item.key)} cannot be shown: ${error.message}`);
       return;
     }
     if (mine !== drawing) return; // another one is wanted by now
@@ -262,9 +262,9 @@
 
   function review() {
     const rows = items.filter((item) => choices.has(keyOf(item))).map((item) => [
-      item.image, space.names[item.class], item.kind, item.score === null ? "" : item.score, choices.get(keyOf(item)),
+      item.image, item.split, space.names[item.class], item.kind, item.score === null ? "" : item.score, choices.get(keyOf(item)),
     ]);
-    return table([["image", "class", "kind", "score", "decision"], ...rows]);
+    return table([["image", "split", "class", "kind", "score", "decision"], ...rows]);
   }
 
   function save(name, text) {

@@ -36,8 +36,9 @@ def write(
         labels: of the masks.
         total: how many cells there are, on the page or not.
         pictures: "width", "height", "image" (a data URI) and "mask" (see `gallery.encode_mask`).
-        items: the cells, ranked: "picture" (its number), "image", "class" (its id), "kind",
-            "declared", "score", "why", "plane", "outline" and "line" of the manifest.
+        items: the cells, ranked: "picture" (its number), "image", "split", "class" (its
+            id), "kind", "declared", "score", "why", "plane", "outline", "line" of the manifest, and
+            "key", a name that no other image has.
         manifest: a line an image: "image", "annotated" (one number a class), "split", "group",
             "weight"; None where the data have no annotations.csv.
 
@@ -59,7 +60,7 @@ def write(
         "shown": len(items),
         "has_manifest": manifest is not None,
         "review": {
-            "guard": _digest(labels.names, items, manifest),
+            "guard": _digest(settings.get("source"), labels.names, items, manifest),
             "space": gallery.space(labels),
             "words": KINDS,
             "pictures": list(pictures),
@@ -70,8 +71,13 @@ def write(
     return page.save(Path(path), "audit.html.jinja", ["paint.js", "audit.js"], content)
 
 
-def _digest(names: Sequence[str], items: Sequence[Mapping[str, Any]], manifest: Any) -> str:
-    """What the choices of a review are kept under: that of a new audit of the same images too."""
-    images = [entry["image"] for entry in manifest or ()] or sorted({i["image"] for i in items})
-    text = json.dumps([list(names), images])
+def _digest(
+    source: str | None, names: Sequence[str], items: Sequence[Mapping[str, Any]], manifest: Any
+) -> str:
+    """What the choices of a review are kept under: that of a new audit of the same images too.
+
+    Other data sets may have the same names, and browsers keep the choices of all pages together.
+    """
+    images = [entry["image"] for entry in manifest or ()] or sorted({i["key"] for i in items})
+    text = json.dumps([source, list(names), images])
     return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:16]
