@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import os
 
@@ -72,4 +73,11 @@ def train_command(made: Completed, output: str) -> str:
     model = made.opened.model
     size = model.runs[0].size if model else None
     told = "null" if size is None else f"[{size[0]},{size[1]}]"
-    return f"segkit train data=folder data.root={os.fspath(output)} data.size={told}"
+    command = f"segkit train data=folder data.root={os.fspath(output)} data.size={told}"
+    settings = made.opened.settings
+    channels, values = settings.get("channels", 3), settings.get("value_range")
+    if channels != 3:
+        command += f" data.channels={channels}"
+    if values is not None and made.opened.root is not None:  # the files are as they were
+        command += f" data.value_range={json.dumps(values, separators=(',', ':'))}"
+    return command

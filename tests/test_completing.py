@@ -373,6 +373,10 @@ def test_the_training_that_is_proposed(tmp_path, run):
     root = make(tmp_path / "data")
     made = complete(root, tmp_path / "new", run=run, thresholds=0.6, dry_run=True)
     assert completion.train_command(made, "x").endswith("data.root=x data.size=null")
+    settings = {**made.opened.settings, "channels": 1, "value_range": [0, 4095]}
+    made = made._replace(opened=made.opened._replace(settings=settings))
+    told = completion.train_command(made, "x")  # the files are the same, and so are their values
+    assert told.endswith("data.size=null data.channels=1 data.value_range=[0,4095]")
 
 
 def test_drawn_scenes_need_no_run_either(tmp_path):
@@ -448,3 +452,41 @@ def test_images_may_be_linked(tmp_path, run):
     complete(root, output, run=run, thresholds=0.6, images="link")
     same = Path("train") / "images" / "a.png"
     assert (output / same).samefile(root / same)
+
+
+def test_scores_that_are_cut_into_bins_become_ids_in_all_splits(tmp_path):
+    root, output = tmp_path / "data", tmp_path / "new"
+    rows = ["image,annotated"]
+    for part in ("train", "val"):
+        for number, stem in enumerate("abc"):
+            scores = np.repeat(np.array([[0, 12, 22]], "uint8"), 12, 0).repeat(4, 1)
+            pixels = scores[..., None].repeat(3, 2) * 10 + np.uint8(10 * (part == "val") + number)
+            whole = part == "val" or stem == "a"
+            scores = scores if whole else np.where(scores == 22, 0, scores)
+            folder_data.add(root / part, stem, pixels, scores)
+            rows.append(f"{part}/{stem},{'*' if whole else 'low'}")
+    described = {"names": ["none", "low", "high"], "background": 0, "ignore_index": 255}
+    described["bins"] = {"edges": [0, 1, 2, 3], "scale": 0.1}
+    (root / "classes.json").write_text(json.dumps(described))
+    (root / "annotations.csv").write_text("\n".join(rows))
+    complete(root, output, method="propagation", thresholds=0.6)
+    for stem in "abc":  # those that were not completed would be read as ids, too
+        np.testing.assert_array_equal(states(root, "val")[stem], states(output, "val")[stem])
+    np.testing.assert_array_equal(states(root)["a"], states(output)["a"])
+    assert (states(output)["b"][:, -4:, 2] == 1).all()
+
+
+def test_an_image_of_class_files_that_cannot_be_decoded_stays_too(tmp_path, run):
+    root, output = make(tmp_path / "data"), tmp_path / "new"
+    for path in list((root / "train" / "masks").glob("*.png")):
+        ids = np.array(Image.open(path))
+        path.unlink()
+        (root / "train" / "masks" / "cell").mkdir(exist_ok=True)
+        Image.fromarray((ids == 1).astype("uint8")).save(root / "train/masks/cell" / path.name)
+    path = root / "train" / "images" / "c.png"
+    data = bytearray(path.read_bytes())
+    data[60:80] = bytes(20)
+    path.write_bytes(data)
+    with pytest.raises(NotAll, match="1 images could not be read and stay as they were: .*c.png"):
+        complete(root, output, run=run, thresholds=0.6, **{"data.annotated": "all"})
+    np.testing.assert_array_equal(states(root)["c"], states(output)["c"])

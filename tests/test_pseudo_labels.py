@@ -1,13 +1,14 @@
 """Pseudo-labels: what is decided, how it is stored, which thresholds, how labels spread."""
 
 import json
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
-from segkit.contract import RULED_OUT, UNKNOWN, candidates, judged_pixels
+from segkit.contract import RULED_OUT, UNKNOWN, Sample, candidates, judged_pixels
 from segkit.labels import LabelSpace
-from segkit.pseudo_labels import propagation, tuning
+from segkit.pseudo_labels import filling, opening, propagation, tuning
 from segkit.pseudo_labels.deciding import Thresholds, conditional, decided
 from segkit.pseudo_labels.propagation import Propagation, Spreading, require_neighbours
 from segkit.pseudo_labels.storing import DOUBTS, Vocabulary
@@ -338,3 +339,33 @@ def test_propagation_refuses_what_it_cannot_do():
     rows, known, _ = blobs()
     with pytest.raises(ValueError, match="Labels can only spread from superpixels that have one"):
         Propagation(SPACES["plain"]).fit([(rows, np.full_like(known, -1))])
+
+
+class Three:
+    """A source of three images, of which the second is not to be trusted."""
+
+    labels, names = LabelSpace(["background", "liver"]), ["a", "b", "c"]
+
+    def __len__(self):
+        return 3
+
+    def __getitem__(self, index):
+        mask = np.full((1, 2), index % 2, "uint8")
+        weight = float(index != 1)
+        return Sample(mask[..., None], mask, np.array([True, True]), None, "", weight)
+
+
+def test_what_is_not_trusted_tunes_nothing():
+    def each(images):
+        yield from (np.full((1, 2, 2), 0.5, "float32") for _ in images)
+
+    found = list(filling._known(each, Three()))
+    assert len(found) == 2 and not any((target[..., 1] == 1).any() for target, _ in found)
+
+
+@pytest.mark.parametrize("root, seen", [("set", ["c"]), ("other", [])])
+def test_images_of_val_that_a_run_was_trained_on_are_named(tmp_path, root, seen):
+    (tmp_path / "splits.csv").write_text("image,split,group\na,train,\nc,train,\na,val,\nb,val,\n")
+    run = SimpleNamespace(folder=tmp_path, config={"data": {"root": "set"}})
+    model = SimpleNamespace(runs=[run])
+    assert opening.trained_on(opening.Opened({"val": Three()}, model, root, {}), "val") == seen

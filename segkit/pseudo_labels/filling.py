@@ -5,7 +5,7 @@ from __future__ import annotations
 import heapq
 from collections import deque
 from pathlib import Path
-from typing import Iterator, NamedTuple
+from typing import Iterator, NamedTuple, Sequence
 
 import numpy as np
 
@@ -20,7 +20,7 @@ from segkit.pseudo_labels.choosing import (
     written_anew,
 )
 from segkit.pseudo_labels.deciding import Thresholds, decided
-from segkit.pseudo_labels.opening import Opened, pair_of, samples
+from segkit.pseudo_labels.opening import Opened, pair_of, samples, trained_on
 from segkit.pseudo_labels.providing import Each, identity
 from segkit.pseudo_labels.storing import Stored, Vocabulary
 from segkit.pseudo_labels.tallying import Tally
@@ -50,6 +50,7 @@ class Filled(NamedTuple):
     examples: the surest images and the least sure ones.
     failed: {image: why it could not be read}; they stay as they were.
     left: classes that nobody annotated anywhere, which stay unknown.
+    seen: images that thresholds were tuned on, and that a run was trained on.
     """
 
     tally: Tally
@@ -59,6 +60,7 @@ class Filled(NamedTuple):
     examples: list[Example]
     failed: dict[str, str]
     left: list[str]
+    seen: Sequence[str] = ()
 
 
 def fill(opened: Opened, settings: Settings, stage: Path | None) -> Filled:
@@ -105,9 +107,9 @@ def fill(opened: Opened, settings: Settings, stage: Path | None) -> Filled:
         write_labels(vocabulary.labels, stage)
         filling.tally.write(stage / "provenance.csv")
     examples = filling.examples()
-    return Filled(
-        filling.tally, thresholds, tuned, vocabulary.labels, examples, filling.failed, left
-    )
+    seen = trained_on(opened, "val") if tuned is not None else []
+    done = filling.tally, thresholds, tuned, vocabulary.labels, examples, filling.failed
+    return Filled(*done, left, seen)
 
 
 def _tuned(each: Each, opened: Opened, settings: Settings) -> tuning.Tuned:
@@ -218,5 +220,5 @@ def target_of(sample: Sample, labels: LabelSpace) -> np.ndarray:
 
 def _known(each: Each, source: Source) -> Iterator[tuple[np.ndarray, np.ndarray]]:
     for _, sample, found in predicted(each, source, "tuning thresholds"):
-        if found is not None:
+        if found is not None and sample.weight:  # what is not trusted tells nothing
             yield target_of(sample, source.labels), found

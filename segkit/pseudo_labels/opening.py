@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import csv
 import os
 from pathlib import Path
 from typing import Any, Iterator, Mapping, NamedTuple, Sequence
@@ -107,6 +109,25 @@ def _node(run: runs.Run | None, data: DictConfig | None) -> dict[str, Any]:
     return node
 
 
+def trained_on(opened: Opened, split: str) -> list[str]:
+    """The images of a split that a run was trained on, by its splits.csv: it was drawn anew since.
+
+    Splits that are drawn hang on what is annotated. Only runs of this very data set are asked.
+    """
+    names = getattr(innermost(opened.splits.get(split)), "names", [])
+    seen: set[str] = set()
+    for run in opened.model.runs if opened.model and opened.root else ():
+        path, root = run.folder / "splits.csv", (run.config.get("data") or {}).get("root")
+        if not root or os.path.realpath(root) != os.path.realpath(opened.root):
+            continue
+        rows: dict[str, set[str]] = {"train": set(), split: set()}
+        with contextlib.suppress(OSError), open(path, newline="", encoding="utf-8") as file:
+            for row in csv.DictReader(file):
+                rows.setdefault(row["split"], set()).add(row["image"])
+        seen |= rows["train"] - rows[split]  # train/a and val/a are both called "a"
+    return [name for name in names if name in seen]
+
+
 def home_of(source: Source, index: int) -> tuple[Source, int]:
     """The source, and the index there, behind an image of a fold; else what is asked about."""
     while hasattr(source, "pool"):
@@ -123,9 +144,17 @@ def pair_of(source: Source, index: int) -> Pair | None:
 
 
 def is_as_filed(source: Source, index: int) -> bool:
-    """Whether the mask of an image is that of its file: nothing was hidden on purpose."""
+    """Whether the ids of an image are those of its file: nothing was hidden or cut into bins."""
     home, _ = home_of(source, index)
-    return pair_of(source, index) is not None and innermost(home) is home
+    filed = pair_of(source, index) is not None and innermost(home) is home
+    return filed and home.reader.stored.bins is None
+
+
+def may_have_truth(source: Source, index: int) -> bool:
+    """Whether there may be a full mask of an image: in a file, or behind what is hidden."""
+    home, _ = home_of(source, index)
+    pair = pair_of(source, index)
+    return pair is None or pair.truth is not None or innermost(home) is not home
 
 
 def name_of(source: Source, index: int, sample: Sample | None = None) -> str:

@@ -59,7 +59,8 @@ class _Propagated:
 
     def _learnt(self, source: Source) -> Iterator[tuple[np.ndarray, np.ndarray]]:
         for sample in samples(source, "superpixels"):
-            if isinstance(sample, Exception):  # it is named when it is to be completed
+            # An error is named when it is to be completed; a weight of 0: not to be trusted.
+            if isinstance(sample, Exception) or not sample.weight:
                 continue
             parts = self._propagation.parts(sample.image)
             annotated = np.asarray(sample.annotated, bool)[None]

@@ -74,6 +74,13 @@ def notes(found: Filled) -> Iterator[str]:
                 f"{', '.join(blind)}: val has no known pixel to tune on, so labels are given from "
                 "`confidence` on, which is a guess."
             )
+    if found.seen:
+        yield (
+            f"{len(found.seen)} images of val are ones that the run was trained on, such as "
+            f"{found.seen[0]}: val was drawn anew since, as annotations were changed, and the "
+            "thresholds are too bold. Say in the column split of annotations.csv what splits.csv "
+            "of the run says."
+        )
     for path, why in found.failed.items():
         yield f"{path} stays as it was: {why}"
 

@@ -19,7 +19,14 @@ from segkit.data.manifest import FILE_NAME, format_annotated
 from segkit.data.places import Place, is_local, read_bytes
 from segkit.grouping import groups_of
 from segkit.labels import LabelSpace
-from segkit.pseudo_labels.opening import inside, is_as_filed, name_of, pair_of, weight_of
+from segkit.pseudo_labels.opening import (
+    inside,
+    is_as_filed,
+    may_have_truth,
+    name_of,
+    pair_of,
+    weight_of,
+)
 from segkit.pseudo_labels.storing import Stored
 
 IMAGES = ("copy", "link")
@@ -164,7 +171,10 @@ class Writer:
             if truth is not None:
                 self._carry(truth, name, "truth")
             return
-        truth = (sample or self._source[index]).truth
+        if may_have_truth(self._source, index):  # an image that cannot be decoded need not have it
+            self._save_truth((sample or self._source[index]).truth, name)
+
+    def _save_truth(self, truth: np.ndarray | None, name: str) -> None:
         if truth is not None:
             (self._folder / "truth").mkdir(exist_ok=True)
             save_mask(truth, self._folder / "truth" / name, self._source.labels)
