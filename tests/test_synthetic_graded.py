@@ -84,6 +84,7 @@ def test_a_coarse_annotation_names_the_grade_and_one_beside_it():
         ({"coarse": 2}, "coarse must be a number from 0 to 1"),
         ({"channels": 2}, "channels must be 1"),
         ({"size": [0.3, 0.2]}, "size must be two radii"),
+        ({"exclusive": False}, "a pixel has one. Received: labels.exclusive=False"),
     ],
 )
 def test_options_that_do_not_fit_are_refused(options, words):

@@ -47,6 +47,7 @@ class Graded:
         coarse: share of the shapes whose annotation says no more than "grade 2 or 3": the grade
             or one beside it. The full mask is then the truth.
         channels: 3 (RGB, all alike) or 1 (grey).
+        exclusive: None or True: a pixel has one grade.
         split: name of a stream of its own; see `splits`.
 
     Raises:
@@ -67,9 +68,15 @@ class Graded:
         noise: float = 10.0,
         coarse: float = 0.0,
         channels: int = 3,
+        exclusive: bool | None = None,
         *,
         split: str = "",
     ):
+        if exclusive not in (None, True):
+            raise ValueError(
+                "Of grades a pixel has one. Received: "
+                f"labels.exclusive={exclusive!r}. Take data=overlapping, whose shapes overlap."
+            )
         self.count, self.seed = whole_number("count", count), whole_number("seed", seed)
         self.height = whole_number("height", height, least=1)
         self.width = whole_number("width", width, least=1)
