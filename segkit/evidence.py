@@ -16,21 +16,6 @@ from segkit.labels import LabelSpace
 log = logging.getLogger(__name__)
 
 
-def require_exclusive(labels: LabelSpace) -> None:
-    """Refuses independent classes before anything is computed on them.
-
-    Raises:
-        ValueError: naming the classes.
-    """
-    if not labels.exclusive:
-        raise ValueError(
-            "Training takes classes that exclude each other. Received: exclusive=False, with "
-            f"{', '.join(labels.names)}. Independent classes can be read, checked and sampled, and "
-            "not yet trained. Where they do not overlap, set exclusive to true in classes.json, "
-            "with one id a pixel."
-        )
-
-
 def require_images(splits: Mapping[str, Sized]) -> None:
     """Refuses data without images to train on or to watch.
 

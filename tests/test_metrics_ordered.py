@@ -114,6 +114,10 @@ def test_intervals_hold_the_score_and_draw_whole_groups(batch):
         assert low < getattr(total, name) < high
     whole = metrics.ordered_intervals(images, n=200, groups=["a", "a", "a"])
     assert whole["mean_absolute_error_interval"] == [None, None]
+    # One image of which something is known would be drawn with no spread at all.
+    nothing = counted(np.full_like(target[:1], -1), logits[:1])
+    alone = metrics.ordered_intervals([images[0], nothing, nothing], n=20)
+    assert alone["mean_absolute_error_interval"] == [None, None]
 
 
 def test_the_line_on_the_terminal():

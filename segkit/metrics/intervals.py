@@ -108,16 +108,17 @@ def drawn_sums(
 ) -> np.ndarray:
     """Sums over n samples of images, or of whole groups: (N, K) of each image -> (n, K).
 
-    The samples are those of `bootstrap`. Of fewer than two images or groups: NaN.
+    The samples are those of `bootstrap`. NaN with fewer than two images or groups that are not 0
+    throughout: what is drawn would be the same each time.
     """
     owner = np.arange(len(images))
     if groups is not None:
         owner = np.unique([str(group) for group in groups], return_inverse=True)[1]
     count = int(owner.max(initial=-1)) + 1
-    if count < _LEAST:
-        return np.full((n, images.shape[1]), np.nan)
     sums = np.zeros((count, images.shape[1]))
     np.add.at(sums, owner, images)
+    if np.nan_to_num(sums).any(axis=1).sum() < _LEAST:
+        return np.full((n, images.shape[1]), np.nan)
     random = np.random.default_rng(seed)
     return np.concatenate([times @ sums for times in _times(count, n, random)])
 
