@@ -148,3 +148,9 @@ def test_a_run_on_a_fold_records_its_splits(clinic, tmp_path):
     val = opened(*options)["val"]
     assert sorted(name for name, split, _ in rows if split == "val") == sorted(val.names)
     assert len(rows) == 18 and json.loads((tmp_path / "run/metrics.json").read_text())["val"]
+
+
+def test_a_fold_knows_how_far_its_images_are_trusted(clinic):
+    train = opened(*clinic, "data.fold.count=3")["train"]
+    assert train.weights == [train[i].weight for i in range(len(train))] == [0.5] * len(train)
+    assert opened(*SCENES, "data.fold.count=2")["train"].weights is None

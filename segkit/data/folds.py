@@ -26,8 +26,9 @@ class Pool:
 
     Attributes:
         labels: the label space.
-        names, groups, keys, sizes, origins: of each image, see `segkit.data.folder.Folder` and
-            `segkit.data.joined.Joined`; [] where a split does not know them.
+        names, groups, keys, sizes, weights, origins: of each image, see
+            `segkit.data.folder.Folder` and `segkit.data.joined.Joined`; [] where a split does not
+            know them.
         homes: the split that each image comes from, and its index there.
         splits: the sources.
     """
@@ -42,6 +43,7 @@ class Pool:
             names = [f"{split}/{name}" for (split, _), name in zip(self.homes, names)]
         self.names = names
         self.groups, self.keys, self.sizes = map(self._known, ("groups", "keys", "sizes"))
+        self.weights = self._known("weights")
         inner = {split: innermost(source) for split, source in self.splits.items()}
         joined = all(hasattr(source, "origin") for source in inner.values())
         self.origins = [inner[split].origin(i) for split, i in self.homes] if joined else []
@@ -107,6 +109,11 @@ class Fold:
     def sizes(self) -> list[tuple[int, int]]:
         """(H, W) of each sample."""
         return self._of(self.pool.sizes)
+
+    @property
+    def weights(self) -> list[float] | None:
+        """How far the annotation of each sample is trusted; None if the splits do not say."""
+        return self._of(self.pool.weights) or None
 
     @property
     def origins(self) -> list[str]:
