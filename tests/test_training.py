@@ -386,6 +386,19 @@ def test_the_best_model_is_the_one_kept(tmp_path):
     assert callback.epoch == 1 and callback.best == 0.5
 
 
+@pytest.mark.parametrize("monitor", ["val_loss", "val_loss_liver", "val_mean_absolute_error"])
+def test_less_of_a_loss_or_an_error_is_better_unless_told_otherwise(tmp_path, monitor):
+    for mode, kept in (("auto", 1), ("min", 1), ("max", 0)):
+        callback = best_model(tmp_path, monitor=monitor, mode=mode)
+        for epoch, score in enumerate([0.5, 0.2, 0.4]):
+            callback.on_epoch_end(epoch, {monitor: score})
+        assert callback.epoch == kept
+    assert callbacks.EarlyStopping(monitor).mode == "min"
+    assert callbacks.EarlyStopping().mode == "max"
+    with pytest.raises(ValueError, match="mode must be auto, max or min. Received: 'up'"):
+        best_model(tmp_path, mode="up")
+
+
 def test_without_evidence_the_latest_model_is_kept_and_said(tmp_path, caplog):
     callback = best_model(tmp_path)
     for epoch in range(3):

@@ -9,7 +9,7 @@ from typing import Any
 
 import keras
 
-from segkit.callbacks.writing import Writer, broken, replacing, score
+from segkit.callbacks.writing import Writer, broken, direction, replacing, score
 
 log = logging.getLogger(__name__)
 
@@ -24,7 +24,7 @@ class BestModel(Writer):
     Args:
         filepath: the `.keras` file.
         monitor: the score in the log. None keeps the latest model.
-        mode: "max": up is good; "min": down is.
+        mode: "max": up is good; "min": down is; "auto": down for a loss or an error, else up.
 
     Raises:
         ValueError: on another mode.
@@ -34,13 +34,11 @@ class BestModel(Writer):
         self,
         filepath: str | Path,
         monitor: str | None = "val_mean_iou",
-        mode: str = "max",
+        mode: str = "auto",
     ):
         super().__init__()
-        if mode not in ("max", "min"):
-            raise ValueError(f"mode must be max or min. Received: {mode!r}.")
         self.filepath, self.monitor = Path(filepath), monitor
-        self._sign = 1 if mode == "max" else -1
+        self._sign = 1 if direction(mode, monitor) == "max" else -1
         self.best: float = -math.inf
         self.epoch: int | None = None
 

@@ -8,20 +8,28 @@ from typing import Any
 
 import keras
 
-from segkit.callbacks.writing import broken, score
+from segkit.callbacks.writing import broken, direction, score
 
 
 class EarlyStopping(keras.callbacks.EarlyStopping):
     """Keras' early stopping for scores that may be NaN: such epochs do not count.
 
     Args:
-        monitor: the score in the log; up is good.
+        monitor: the score in the log.
         patience: epochs without a better score after which training stops.
+        mode: "max": up is good; "min": down is; "auto": down for a loss or an error, else up.
         kwargs: see `keras.callbacks.EarlyStopping`.
     """
 
-    def __init__(self, monitor: str = "val_mean_iou", patience: int = 15, **kwargs: Any):
-        super().__init__(monitor=monitor, patience=patience, **{"mode": "max", **kwargs})
+    def __init__(
+        self,
+        monitor: str = "val_mean_iou",
+        patience: int = 15,
+        mode: str = "auto",
+        **kwargs: Any,
+    ):
+        mode = direction(mode, monitor)
+        super().__init__(monitor=monitor, patience=patience, mode=mode, **kwargs)
 
     def get_monitor_value(self, logs: dict[str, Any]) -> float | None:
         """The score, or None (which Keras passes over) if it is NaN."""

@@ -76,6 +76,20 @@ def score(monitor: str, logs: Mapping[str, Any]) -> float:
     return float(logs[monitor])
 
 
+def direction(mode: str, monitor: str | None) -> str:
+    """Which way a score is better, "max" or "min"; auto: down for a loss or an error, else up.
+
+    Raises:
+        ValueError: on another mode.
+    """
+    if mode not in ("auto", "max", "min"):
+        raise ValueError(f"mode must be auto, max or min. Received: {mode!r}.")
+    if mode != "auto":
+        return mode
+    words = (monitor or "").split("_")
+    return "min" if "loss" in words or "error" in words else "max"
+
+
 def broken(logs: Mapping[str, Any]) -> str | None:
     """The first loss in the log that is not a finite number, as `loss is nan`; None if all are."""
     for name in ("loss", "val_loss"):
