@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import os
+from typing import Any, Mapping
 
 from omegaconf import DictConfig, OmegaConf
 
@@ -45,19 +46,7 @@ def run(config: DictConfig) -> Completed | None:
         )
         return None
     found = made.filled
-    log.info(telling.table(found))
-    for note in telling.notes(found):
-        log.warning(note)
-    tally = found.tally
-    log.info(
-        "%d of %d images changed, %.0f%% of the unknown cells filled: %s",
-        tally.changed,
-        tally.images,
-        100 * tally.share_filled,
-        made.page,
-    )
-    if not options["dry_run"]:
-        log.info("Train on it: %s", train_command(made, options["output"]))
+    _tell(made, options)
     if found.failed:
         names = list(found.failed)
         more = f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else ""
@@ -66,6 +55,29 @@ def run(config: DictConfig) -> Completed | None:
             f"{', '.join(names[:_SHOWN])}{more}. All others are completed."
         )
     return made
+
+
+def _tell(made: Completed, options: Mapping[str, Any]) -> None:
+    """Says what was filled, what to look at, and what to type next."""
+    found, tally = made.filled, made.filled.tally
+    log.info(telling.table(found))
+    for note in telling.notes(found):
+        log.warning(note)
+    log.info(
+        "%d of %d images changed, %.0f%% of the unknown cells filled: %s",
+        tally.changed,
+        tally.images,
+        100 * tally.share_filled,
+        made.page,
+    )
+    if options["dry_run"]:
+        return
+    if tally.changed:
+        log.info("Train on it: %s", train_command(made, options["output"]))
+    else:
+        log.warning(
+            "Nothing was sure enough to be filled: %s holds what was given.", made.page.parent
+        )
 
 
 def train_command(made: Completed, output: str) -> str:

@@ -52,18 +52,26 @@ def check_classes(labels: LabelSpace, counts: ClassCounts) -> None:
             f"image where it was annotated.{found if undeclared else ''} Look at annotations.csv, "
             "data.annotated and data.missing.rate."
         )
-    for c in empty:
-        if c in undeclared:
-            log.warning(
-                "%s is in the masks of the training images, but only where it is declared "
-                "unannotated: nothing shows the model where it is not. Declare the images in "
-                "which it was outlined completely.",
-                labels.names[c],
-            )
-            continue
-        looked = counts.annotated_images[c]
-        state = "has no pixel where it was annotated" if looked else "is unknown"
-        log.warning("%s %s in all training images: it cannot be learnt.", labels.names[c], state)
+    if undeclared:
+        log.warning(
+            "Only where it is declared unannotated do the masks of the training images hold %s: "
+            "nothing shows the model where it is not. Declare the images in which it was outlined "
+            "completely.",
+            _names(labels, undeclared),
+        )
+    absent = [c for c in empty if c not in undeclared]
+    unseen = [c for c in absent if counts.annotated_images[c]]
+    if unseen:
+        log.warning(
+            "No training image shows a pixel of %s where it was looked for: it cannot be learnt.",
+            _names(labels, unseen),
+        )
+    unknown = [c for c in absent if not counts.annotated_images[c]]
+    if unknown:
+        log.warning(
+            "In no training image did anybody look for %s: it cannot be learnt.",
+            _names(labels, unknown),
+        )
 
 
 def check_evidence(labels: LabelSpace, counts: ClassCounts) -> None:

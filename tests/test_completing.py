@@ -209,6 +209,15 @@ def test_what_is_known_needs_nothing(tmp_path, run, hydra_off, capsys):
     assert not (tmp_path / "new").exists()
 
 
+def test_nothing_sure_enough_is_said_and_not_to_be_trained_on(tmp_path, run, capsys):
+    root, new = make(tmp_path / "data"), tmp_path / "new"
+    typed = ["data=folder", f"data.root={root}", f"run={run}", f"output={new}", "tta=none"]
+    assert cli.main(["complete", *typed, "thresholds=0.99999"]) == 0
+    said = capsys.readouterr().out
+    assert f"Nothing was sure enough to be filled: {new} holds what was given." in said
+    assert "Train on it" not in said and "unknown: images in which nobody looked" in said
+
+
 def test_a_class_that_nobody_annotated_anywhere(tmp_path, run):
     folder_data.classes(root := tmp_path / "data")
     for number, stem in enumerate("abc"):

@@ -47,9 +47,9 @@ def test_nothing_to_learn_is_an_error(images, words):
 @pytest.mark.parametrize(
     "images, words",
     [
-        ([([0, 1], (1,))], "^b is unknown in all training images: it cannot be learnt"),
-        ([([0, 1], (1, 2))], "^b has no pixel where it was annotated in all training images"),
-        ([([0, 1, 2], (1,))], "^b is in the masks .* only where it is declared unannotated"),
+        ([([0, 1], (1,))], "^In no training image did anybody look for b: it cannot be learnt"),
+        ([([0, 1], (1, 2))], "^No training image shows a pixel of b where it was looked for: it c"),
+        ([([0, 1, 2], (1,))], "^Only where it is declared unannotated .* hold b: nothing shows"),
     ],
 )
 def test_a_class_that_cannot_be_learnt_is_named(caplog, images, words):

@@ -19,6 +19,12 @@ from segkit.report import completion_page
 from segkit.report.preview_page import Row, View
 
 PAGE, SUMMARY, RECORD = "complete.html", "complete.json", "provenance.json"
+_KEY = """unknown: images in which nobody looked for the class; filled, labelled: those of these
+in which something was decided, and in which pixels got the class.
+pixels, open: so many were labelled, and left open. conf.: mean probability of the labels.
+from: the probability from which on labels are given.
+val: the share of the labels from there on that is right on the known cells of val."""
+_TRUTH = "true, of hidden: labels that are right by the truth, and hidden pixels that got theirs."
 
 
 def by_class(found: Filled) -> list[dict[str, Any]]:
@@ -46,7 +52,8 @@ def table(found: Filled) -> str:
         told = [_text(row["confidence"]), _text(row["take"]), _text(row["precision"])]
         more = [_text(row["true_precision"]), _text(row["true_recall"])] if truth else []
         cells.append([row["class"], *(f"{number:,}" for number in numbers), *told, *more])
-    return tables.text("what was filled", head + ["true", "of hidden"] * truth, cells)
+    shown = tables.text("what was filled", head + ["true", "of hidden"] * truth, cells)
+    return "\n".join([shown, _KEY, *[_TRUTH] * truth])
 
 
 def notes(found: Filled) -> Iterator[str]:

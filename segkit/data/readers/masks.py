@@ -96,7 +96,8 @@ def _not_planes(raster: Raster, labels: LabelSpace, path: Place) -> str:
     return (
         f"{path} must hold one plane a class, (H, W, {labels.num_classes}), as the classes may "
         f"overlap. Received: {height}x{width} with {bands} bands ({raster.content}). Save them as "
-        ".npy or as TIFF, in the order of classes.json, or as one binary file a class."
+        ".npy or as TIFF, in the order of classes.json, or as one binary file a class. Masks of "
+        "one id a pixel hold classes that exclude each other: labels.exclusive=true."
     )
 
 
