@@ -73,6 +73,11 @@ def test_bins_give_names_and_values_and_survive_json():
     assert LabelSpace.from_dict(json.loads(json.dumps(labels.to_dict()))) == labels
 
 
+def test_edges_in_the_numbers_of_the_file_are_round_whatever_the_scale():
+    for scale, stored in ((0.001, (0, 300, 700)), (1e9, (0, 3e-10, 7e-10))):
+        assert ordered.checked_bins({"edges": [0, 0.3, 0.7], "scale": scale}).stored == stored
+
+
 def test_classes_without_an_order_are_written_as_before():
     assert not {"values", "unit", "bins"} & set(space().to_dict())
 

@@ -12,7 +12,7 @@ from segkit.contract import is_number
 
 OUTSIDE = ("ignore", "clip")
 _KEYS = ("edges", "scale", "no_data", "outside")
-_DIGITS = 9  # 0.3 / 0.001 is not 300 to the last digit
+_DIGITS = 12  # that count: 0.3 / 0.001 is not 300 to the last one
 
 
 @dataclass(frozen=True)
@@ -40,7 +40,7 @@ class Bins:
     @property
     def stored(self) -> tuple[float, ...]:
         """The edges in the numbers of the file."""
-        return tuple(round(edge / self.scale, _DIGITS) for edge in self.edges)
+        return tuple(float(f"{edge / self.scale:.{_DIGITS}g}") for edge in self.edges)
 
     def names(self, unit: str | None = None) -> list[str]:
         """A name a class: "0 to 2.5 m"."""
