@@ -201,6 +201,17 @@ def test_a_gamma_that_is_too_large_is_an_error(tmp_path):
     assert not (tmp_path / "new").exists()
 
 
+def test_ways_to_spread_that_are_refused(tmp_path):
+    root = make(tmp_path / "data")
+    for key, value, words in (
+        ("nodes", 4.5, "nodes must be a whole number from 2 on"),
+        ("seed", "x", "seed must be a whole number from 0 on"),
+        ("scale", 3, "scale must be true or false"),
+    ):
+        with pytest.raises(ValueError, match=f"propagation.{words}. Received: {value!r}"):
+            complete(root, tmp_path / "new", method="propagation", **{f"propagation.{key}": value})
+
+
 def test_what_is_known_needs_nothing(tmp_path, run, hydra_off, capsys):
     root = make(tmp_path / "data", declared="*")
     typed = ["data=folder", f"data.root={root}", f"run={run}", f"output={tmp_path / 'new'}"]
@@ -252,6 +263,7 @@ def test_settings_that_are_refused(tmp_path, run):
         ({"method": "model", "run": "null"}, "method=model needs a run"),
         ({"split": "test"}, r"no image to complete in the split 'test'. Received: train \(4\)"),
         ({"weight": 2}, "weight must be a number from 0 to 1"),
+        ({"examples": "x"}, "examples must be a whole number from 0 on. Received: 'x'"),
         ({"images": "move"}, "images must be copy or link"),
         ({"label_precision": 3}, "label_precision must be a number from 0 to 1"),
         ({"thresholds": 0.2}, "thresholds must be auto, a number from 0.5 to 1"),

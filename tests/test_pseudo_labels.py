@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from segkit.contract import RULED_OUT, UNKNOWN, Sample, candidates, judged_pixels
+from segkit.data.readers import read_mask
 from segkit.labels import LabelSpace
 from segkit.pseudo_labels import filling, opening, propagation, tuning
 from segkit.pseudo_labels.deciding import Thresholds, conditional, decided
@@ -123,6 +124,24 @@ def test_one_image_by_hand():
     assert decision.labelled.sum() == 1 and decision.ruled_out.sum() == 4
 
 
+@pytest.mark.parametrize("ignore", [255, None])
+def test_planes_that_are_written_can_be_read_again(tmp_path, ignore):
+    """0 and 255 alone may mean two things, so a file that holds nothing else is refused."""
+    space = LabelSpace(["a", "b", "c"], background=None, exclusive=False, ignore_index=ignore)
+    mask, annotated = np.zeros((1, 2, 3), "uint8"), np.array([True, False, False])
+    p = np.array([[[0, 0.5, 0], [0, 0, 0]]], "float32")  # b stays open at one pixel
+    target = encode(mask[None], annotated[None], space)[0]
+    decision = decided(target, p, Thresholds.even(np.full(3, 0.9)), space, ~annotated)
+    vocabulary = Vocabulary(space)
+    stored = vocabulary.store(mask, annotated, decision, ~annotated)
+    np.save(tmp_path / "mask.npy", stored.mask)
+    found = read_mask(tmp_path / "mask.npy", vocabulary.labels)
+    after = encode(found[None], stored.annotated[None], vocabulary.labels)[0]
+    b = [[-1, -1]] if ignore == 255 else [[-1, 0]]
+    assert after[..., 1].tolist() == b
+    assert not after[..., [0, 2]].any()
+
+
 def test_classes_that_may_not_be_filled_stay_possible():
     space = SPACES["plain"]
     mask, annotated = np.zeros((1, 2), "uint8"), np.array([True, False, False, True])
@@ -137,12 +156,9 @@ def test_probabilities_that_are_none_decide_nothing():
     mask, annotated = np.zeros((1, 2), "uint8"), np.array([True, False, False, False])
     p = np.array([[[np.nan] * 4, [0, 0, 0, 0]]], "float32")
     assert filled(space, mask, annotated, p)[1] is None
-    assert (
-        filled(SPACES["independent"], mask[..., None].repeat(3, -1), annotated[1:], p[..., 1:])[
-            1
-        ].tolist()[0][0]
-        == [UNKNOWN] * 3
-    )
+    planes, p = mask[..., None].repeat(3, -1), np.array([[[np.nan] * 3, [1, 0, 0]]], "float32")
+    _, after, _ = filled(SPACES["independent"], planes, annotated[1:], p)
+    assert after.tolist() == [[[UNKNOWN] * 3, [1, 0, 0]]]
 
 
 def test_ids_of_coarse_labels_are_free_and_shared():

@@ -69,9 +69,13 @@ class Reliability:
     def mce(self) -> float | None:
         """Maximum calibration error, the largest gap of a bin that holds pixels; None without any.
 
+        Independent classes: the largest one of any class, so that it is never below the ECE.
+
         Ref: Guo et al. 2017, equation 5. It may stand on few pixels: see `bins`.
         """
         pixels, confidence, right = self._weighted
+        if self.predicted is None:
+            pixels, confidence, right = self.pixels, self.confidence, self.right
         gaps = np.abs(_share(right - confidence, pixels))
         return None if np.isnan(gaps).all() else float(np.nanmax(gaps))
 

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from segkit.contract import Source, is_number
+from segkit.contract import Source, is_number, whole_number
 from segkit.labels import LabelSpace
 from segkit.pseudo_labels import providing, tuning
 from segkit.pseudo_labels.opening import Opened, annotated_table, pair_of
@@ -45,6 +45,7 @@ def chosen_splits(opened: Opened, settings: Settings) -> list[str]:
         raise ValueError(f"images must be copy or link. Received: {settings.images!r}.")
     if not is_number(settings.weight) or not 0 <= settings.weight <= 1:
         raise ValueError(f"weight must be a number from 0 to 1. Received: {settings.weight!r}.")
+    whole_number("examples", settings.examples)
     numbers = {name: len(source) for name, source in opened.splits.items()}
     if settings.split == ALL and any(numbers.values()):
         return [name for name, count in numbers.items() if count]

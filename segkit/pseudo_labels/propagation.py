@@ -14,7 +14,7 @@ from sklearn.neighbors import NearestNeighbors
 from sklearn.preprocessing import StandardScaler
 from sklearn.semi_supervised import LabelSpreading
 
-from segkit.contract import candidates, judged_pixels
+from segkit.contract import candidates, judged_pixels, whole_number
 from segkit.labels import LabelSpace
 
 UNLABELLED = -1  # of scikit-learn
@@ -236,3 +236,7 @@ def _check(options: Spreading) -> None:
             raise ValueError(
                 f"propagation.{key} must be a number from {low:g} to {high:g}. Received: {value!r}."
             )
+    for key, least in (("segments", 1), ("nodes", 2), ("seed", 0)):
+        whole_number(f"propagation.{key}", getattr(options, key), least)
+    if not isinstance(options.scale, bool):
+        raise ValueError(f"propagation.scale must be true or false. Received: {options.scale!r}.")

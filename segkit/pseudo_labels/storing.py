@@ -13,7 +13,8 @@ from segkit.pseudo_labels.deciding import Decision
 
 DOUBTS = ("coarse", "ignore", "unknown")
 _MOST = 4000  # coarse labels; an image that needs more stays as it was
-_IGNORE = 255  # of independent classes, where classes.json has no ignore index
+_IGNORE = 2  # of independent classes, where classes.json has no ignore index; 255 may mean "there"
+_SET = 255  # beside 0 alone it is what planes may hold in place of 1
 
 
 class Stored(NamedTuple):
@@ -127,9 +128,13 @@ class Vocabulary:
 
     def _planes(
         self, mask: np.ndarray, annotated: np.ndarray, declared: np.ndarray, target: np.ndarray
-    ) -> Stored:
+    ) -> Stored | None:
         ignore = _IGNORE if self._given.ignore_index is None else self._given.ignore_index
         kept = declared & (annotated | (target != UNKNOWN).any((0, 1)))
+        if ignore == _SET and not (target == LABELLED).any():  # nobody could read 0 and 255 alone
+            kept &= annotated | (target != UNKNOWN).all((0, 1))
+            if (kept == annotated).all():
+                return None
         planes = mask.astype(np.uint8)
         planes[target == LABELLED] = 1
         planes[target == RULED_OUT] = 0
