@@ -81,6 +81,7 @@ def test_groups_are_not_divided_and_names_stay_apart(clinic):
         assert {n.partition("/")[0] for n in train.names + val.names} == {"train", "val"}
         assert [val[i].name for i in range(len(val))] == val.names
         assert val.sizes == [(8, 8)] * 6 and len(val.keys) == 6 and val.origins == []
+        assert list(val.weights) == [val[i].weight for i in range(len(val))]
 
 
 def test_rare_classes_are_dealt_evenly():

@@ -93,9 +93,9 @@ def require_deal(folder: Path, names: Sequence[Sequence[str]]) -> None:
         if found != {n.encode("utf-8", "backslashreplace").decode() for n in mine}:
             raise ValueError(
                 f"The models in {folder / RUNS} were trained on other folds: images, annotations, "
-                "or audit.folds and audit.seed were changed since, so they may have seen what they "
-                "would judge. Delete that folder to train anew, or choose another one with "
-                "output=DIR."
+                "audit.folds or audit.seed were changed since, or audit.training changes which "
+                "images there are. So they may have seen what they would judge. Delete that folder "
+                "to train anew, or choose another one with output=DIR."
             )
 
 

@@ -162,6 +162,7 @@ def _parts(
     names = [[pool.names[i] for i in indices] for indices in dealt] if pool.names else []
     crossing.require_deal(folder, names)
     trained = crossing.train(found[0], data.options, folder, count, config.audit.seed, changes)
+    crossing.require_deal(folder, names)  # `changes` may be of the data, too
     for path, indices in zip(trained, dealt):
         yield [path], [Place(*pool.homes[i]) for i in indices]
 
