@@ -23,7 +23,7 @@ train: setup
 	$(BIN)/segkit train $(ARGS)
 
 test: setup lint
-	$(BIN)/python -m pytest -n auto --dist loadfile $(ARGS)
+	$(BIN)/python -m pytest -n auto --maxprocesses 4 --dist loadfile $(ARGS)
 
 lint: setup
 	$(BIN)/black --quiet --check --line-length 100 segkit scripts tests conf
