@@ -34,7 +34,7 @@ TRAINING = [*HIDING, "loss=estimated_cross_entropy_dice", "trainer.gallery=0"]
 BASE = ["trainer.epochs=1", "trainer.images_per_epoch=16"]  # all that counts is the config
 CASES = {
     "scenes": (["experiment=missing"], 12),
-    "larynx": (["experiment=larynx"], 16),
+    "larynx": (["experiment=larynx", "data.size=64"], 24),
 }
 
 
