@@ -49,12 +49,26 @@ def test_without_a_region_the_most_probable_pixel_counts(apart):
     assert found.mass == found.confidence == pytest.approx(0.2)
 
 
-def test_strength_grows_with_probability_and_area_and_a_whole_object_is_enough():
-    values = [
-        scores.strength(Found(mass=mass, confidence=confidence), 10)
-        for mass, confidence in [(1, 0.5), (5, 0.5), (5, 0.9), (10, 0.9), (100, 0.9)]
-    ]
-    assert values == pytest.approx([0.05, 0.25, 0.45, 0.9, 0.9])
+def test_strength_is_a_probability_averaged_over_the_inner_part_of_an_object():
+    p = np.zeros((64, 64))
+    p[20:44, 20:44] = 0.8  # six times as wide as the Gaussian, which sees hardly anything else
+    found = regions.found_in(p, np.ones(p.shape, bool))
+    assert scores.strength(found, 24**2) == pytest.approx(0.8, abs=0.01)
+    speck = np.zeros((64, 64))
+    speck[20, 20] = 1.0
+    found = regions.found_in(speck, np.ones(p.shape, bool))
+    # The centre of a Gaussian of one pixel; and less, the wider it is.
+    assert scores.strength(found, 5) == pytest.approx(1 / (2 * np.pi), rel=0.01)
+    wider = [scores.strength(found, np.pi * (4 * width) ** 2) for width in (1, 2, 4, 8, 1e6)]
+    assert all(a > 2 * b for a, b in zip(wider, wider[1:])) and wider[-1] > 0
+
+
+def test_what_touches_a_drawn_object_has_no_peak():
+    p, drawn = np.zeros((32, 32)), np.zeros((32, 32), bool)
+    p[2:12, 2:12], drawn[2:12, 2:7] = 1.0, True
+    p[20:30, 20:30] = 0.6
+    found = regions.found_in(p, ~drawn, drawn)
+    assert found.regions == 1 and scores.strength(found, 100) == pytest.approx(0.6, abs=0.01)
 
 
 def test_where_a_class_may_hide():

@@ -115,7 +115,7 @@ def _scored(
             made.append(Row(image, cell, kind, None, ""))
             continue
         says = "present" if p >= 0.5 else "absent"
-        area = 2 * known[cell.id].area
+        area = known[cell.id].area
         made.append(Row(image, cell, kind, float(p), says, float(s), area))
     return made
 
@@ -156,7 +156,7 @@ def summary(
         mine = [row for row in found if row.cell.id == c]
         empty = [row for row in mine if row.kind == MISSING]
         entry = {"name": labels.names[c], "drawn": known[c].images if known[c] else 0}
-        entry["typical_area"] = known[c] and 2 * known[c].area
+        entry["typical_area"] = known[c] and known[c].area
         entry["strength_where_drawn"] = known[c] and _short(known[c].found)
         for state in ("annotated", "unknown"):
             p = [row.score for row in empty if row.declared == state]

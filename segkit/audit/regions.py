@@ -11,6 +11,7 @@ from skimage.measure import label as connected
 from segkit.labels import LabelSpace
 
 FAINT = 0.25  # the probability from which pixels belong to a region
+SCALES = 7  # of peaks, each twice as wide as the one before
 
 
 @dataclass(frozen=True)
@@ -24,6 +25,7 @@ class Found:
     regions: how many there are.
     area: pixels of that region.
     box: (top, left, height, width) of that region; None where there is none.
+    peaks: the largest p after smoothing by Gaussians of 1, 2, 4, ... pixels, `SCALES` of them.
     """
 
     expected: float = 0.0
@@ -32,6 +34,7 @@ class Found:
     regions: int = 0
     area: int = 0
     box: tuple[int, int, int, int] | None = None
+    peaks: tuple[float, ...] = (0.0,) * SCALES
 
 
 def found_in(p: np.ndarray, where: np.ndarray, apart: np.ndarray | None = None) -> Found:
@@ -60,14 +63,26 @@ def found_in(p: np.ndarray, where: np.ndarray, apart: np.ndarray | None = None) 
         if apart is not None:  # what touches is no evidence of another one
             p = np.where(where & (numbers == 0), p, 0)
         peak = float(p.max(initial=0))
-        return Found(expected, peak, peak)
+        return Found(expected, peak, peak, peaks=_peaks(p))
     best = int(masses.argmax())
     inside = numbers == best
     rows, columns = (np.flatnonzero(inside.any(axis)) for axis in (1, 0))
     box = rows[0], columns[0], rows[-1] - rows[0] + 1, columns[-1] - columns[0] + 1
     area = int(inside.sum())
     mass = float(masses[best])
-    return Found(expected, mass, mass / area, kept, area, tuple(map(int, box)))
+    if apart is not None:
+        p = np.where((numbers == 0) | (masses[numbers] > 0), p, 0)
+    return Found(expected, mass, mass / area, kept, area, tuple(map(int, box)), _peaks(p))
+
+
+def _peaks(p: np.ndarray) -> tuple[float, ...]:
+    """See `Found`. Smoothed at half the size from one width to the next, which is soon small."""
+    peaks, p = [], p.astype("float32")
+    for _ in range(SCALES):
+        peaks.append(float(cv2.GaussianBlur(p, (0, 0), 1, borderType=cv2.BORDER_REFLECT).max()))
+        size = tuple(max(1, -(-edge // 2)) for edge in p.shape[::-1])
+        p = cv2.resize(p, size, interpolation=cv2.INTER_AREA)
+    return tuple(peaks)
 
 
 def regions_of(p: np.ndarray, where: np.ndarray, apart: np.ndarray | None = None) -> np.ndarray:

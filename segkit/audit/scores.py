@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Sequence
 
@@ -25,7 +26,7 @@ class Reference:
     """What is known of a class from the images in which it is drawn.
 
     images: how many these are.
-    area: pixels of its largest region, half the median: what counts as a whole object.
+    area: pixels of its largest region, the median: what counts as a whole object.
     strengths: of what would be found had it not been drawn, see `strength`.
     """
 
@@ -42,11 +43,18 @@ class Reference:
 def strength(found: Found, area: float) -> float:
     """How much like an object of the class it looks, from 0 to 1.
 
-        s = mean p in the region x min(1, sum of p in the region / area)
+        s = max over x of (G * p)(x),  the width of G a quarter of the radius of a whole object
 
-    The region is that with the largest sum; `area` is that of a whole object.
+    with G a Gaussian: the probability at its most probable place, averaged over the inner part of
+    an object. Certain pixels here and there count as little as a large faint cloud.
+
+    Args:
+        found: with the peaks of p at some widths, of which the nearest is taken.
+        area: of a whole object, in pixels.
     """
-    return found.confidence * min(1.0, found.mass / max(area, 1.0))
+    width = math.sqrt(max(area, 1.0) / math.pi) / 4
+    nearest = round(math.log2(max(width, 1.0)))
+    return min(1.0, found.peaks[min(nearest, len(found.peaks) - 1)])
 
 
 def references(cells: Sequence[Cell], classes: int) -> list[Reference | None]:
@@ -60,7 +68,7 @@ def references(cells: Sequence[Cell], classes: int) -> list[Reference | None]:
         if not mine:
             found.append(None)
             continue
-        area = float(np.median([cell.area for cell in mine])) / 2
+        area = float(np.median([cell.area for cell in mine]))
         strengths = np.array([strength(cell.as_if, area) for cell in mine])
         found.append(Reference(len(mine), area, strengths))
     return found
