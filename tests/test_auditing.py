@@ -8,7 +8,7 @@ from scipy.special import expit, logit
 from segkit.audit import cells, regions, scores
 from segkit.audit.evidence import Place, Seen, shown_size
 from segkit.audit.ranking import HEADER, described, rank, summary
-from segkit.audit.regions import Drawn, Found
+from segkit.audit.regions import Drawn
 from segkit.labels import LabelSpace
 
 
