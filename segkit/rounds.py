@@ -202,15 +202,21 @@ def _require_same(folder: Path, config: DictConfig, given: Sequence[str]) -> Non
         return
     try:
         old = json.loads((folder / FILE).read_text(encoding="utf-8"))
+        if not (folder / "round_1" / "data" / RECORD).exists():
+            old |= {"complete": mine["complete"]}  # nothing was completed with the others
         differing = [key for key in mine if old[key] != mine[key]]
     except (ValueError, KeyError, TypeError) as error:
-        raise ValueError(f"{folder / FILE} cannot be read ({error}). Delete {folder}.") from error
+        raise ValueError(
+            f"{folder / FILE} cannot be read ({error}). Restore it, or choose another folder with "
+            "output=DIR; the runs in this one stay as they are."
+        ) from error
     if differing:
         told = "; ".join(f"{key} was {old[key]}, now {mine[key]}" for key in differing)
         raise FileExistsError(
             f"{folder} holds rounds that were begun with others: {told}. Take them as they were to "
             "go on, or choose another folder with output=DIR."
         )
+    _save(folder, old)
 
 
 def _check(config: DictConfig) -> None:

@@ -108,7 +108,7 @@ def test_the_same_command_goes_on(tmp_path, stand_in):
 
 def test_another_command_does_not(tmp_path, stand_in):
     scores, _ = stand_in
-    scores += [0.5, None]
+    scores += [0.5, 0.8, 0.4]
     go(tmp_path)
     with pytest.raises(
         FileExistsError, match="begun with others: overrides was .*trainer.epochs=3"
@@ -121,6 +121,28 @@ def test_another_command_does_not(tmp_path, stand_in):
     typed = [*TINY, f"output={tmp_path / 'mine'}"]
     with pytest.raises(FileExistsError, match="no folder of segkit rounds"):
         rounds.do(compose("rounds", typed), typed)
+
+
+def test_settings_that_completed_nothing_can_be_mended(tmp_path, stand_in, monkeypatch):
+    scores, begun = stand_in
+    scores += [0.5]
+    with monkeypatch.context() as patch, pytest.raises(ValueError, match="doubt must be"):
+        patch.setattr(rounds, "complete", fails)
+        go(tmp_path, "complete.doubt=much")
+    scores += [0.8, 0.4]
+    assert [one.score for one in go(tmp_path)] == [0.5, 0.4]
+    assert [what[0] for what in begun] == ["round_0", "data", "round_1"]
+
+
+def fails(data, options):
+    raise ValueError(f"doubt must be coarse. Received: {options['doubt']}.")
+
+
+def test_a_damaged_record_costs_no_training(tmp_path, stand_in):
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "rounds.json").write_text("{")
+    with pytest.raises(ValueError, match="rounds.json cannot be read.*stay as they are"):
+        go(tmp_path)
 
 
 @pytest.mark.parametrize(
