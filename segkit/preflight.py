@@ -90,7 +90,9 @@ def check_exclusion(loss: Any, labels: LabelSpace) -> None:
 
 
 def check_image_weights(source: Source, present: np.ndarray, annotated: np.ndarray) -> None:
-    """Warns of classes that only images with a weight of 0 show, which the loss never asks for.
+    """Tells weights other than 1, and warns of classes that only images of weight 0 show.
+
+    The loss never asks for such a class.
 
     Counts, and the class weights that are made of them, take all images alike.
 
@@ -99,11 +101,14 @@ def check_image_weights(source: Source, present: np.ndarray, annotated: np.ndarr
         present: bool (N, F), the foreground classes that the mask of each image shows.
         annotated: bool (N, F), which of them somebody looked for.
     """
-    weights = getattr(innermost(source), "weights", None)
-    if weights is None:
+    told = getattr(innermost(source), "weights", None)
+    weights = np.ones(len(source)) if told is None else np.asarray(told, "float64")
+    if (weights == 1).all():
         return
+    least, most, none = weights.min(), weights.max(), (weights == 0).sum()
+    log.info("train: images weigh %g to %g, %d of them 0", least, most, none)
     shown = present & annotated
-    lost = shown.any(0) & ~shown[np.asarray(weights) > 0].any(0)
+    lost = shown.any(0) & ~shown[weights > 0].any(0)
     if lost.any():
         foreground = np.array(source.labels.foreground)
         log.warning(

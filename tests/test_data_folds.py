@@ -155,3 +155,8 @@ def test_a_fold_knows_how_far_its_images_are_trusted(clinic):
     train = opened(*clinic, "data.fold.count=3")["train"]
     assert train.weights == [train[i].weight for i in range(len(train))] == [0.5] * len(train)
     assert opened(*SCENES, "data.fold.count=2")["train"].weights is None
+
+
+def test_without_train_and_val_there_is_nothing_to_deal():
+    with pytest.raises(ValueError, match="dealt from the splits train and val.*audit.folds=0"):
+        folds.Pool({})

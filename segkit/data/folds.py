@@ -35,6 +35,11 @@ class Pool:
 
     def __init__(self, splits: Mapping[str, Source]):
         self.splits = dict(splits)
+        if not self.splits:
+            raise ValueError(
+                f"Folds are dealt from the splits {' and '.join(POOLED)}. Received: data with "
+                "neither. Predict without folds: audit.folds=0, data.fold.count=null."
+            )
         self.labels = next(iter(self.splits.values())).labels
         self.homes = [(s, i) for s, source in self.splits.items() for i in range(len(source))]
         names = self._known("names")
