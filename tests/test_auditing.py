@@ -49,17 +49,17 @@ def test_without_a_region_the_most_probable_pixel_counts(apart):
     assert found.mass == found.confidence == pytest.approx(0.2)
 
 
-def test_strength_is_a_probability_averaged_over_the_inner_part_of_an_object():
+def test_strength_is_a_probability_averaged_over_a_part_of_an_object():
     p = np.zeros((64, 64))
-    p[20:44, 20:44] = 0.8  # six times as wide as the Gaussian, which sees hardly anything else
+    p[20:44, 20:44] = 0.8  # so wide that the Gaussian sees nothing else
     found = regions.found_in(p, np.ones(p.shape, bool))
-    assert scores.strength(found, 24**2) == pytest.approx(0.8, abs=0.01)
+    assert scores.strength(found, 24**2) == pytest.approx(0.8, abs=1e-4)
     speck = np.zeros((64, 64))
     speck[20, 20] = 1.0
     found = regions.found_in(speck, np.ones(p.shape, bool))
     # The centre of a Gaussian of one pixel; and less, the wider it is.
     assert scores.strength(found, 5) == pytest.approx(1 / (2 * np.pi), rel=0.01)
-    wider = [scores.strength(found, np.pi * (4 * width) ** 2) for width in (1, 2, 4, 8, 1e6)]
+    wider = [scores.strength(found, np.pi * (8 * width) ** 2) for width in (1, 2, 4, 8, 1e6)]
     assert all(a > 2 * b for a, b in zip(wider, wider[1:])) and wider[-1] > 0
 
 

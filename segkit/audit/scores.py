@@ -43,16 +43,17 @@ class Reference:
 def strength(found: Found, area: float) -> float:
     """How much like an object of the class it looks, from 0 to 1.
 
-        s = max over x of (G * p)(x),  the width of G a quarter of the radius of a whole object
+        s = max over x of (G * p)(x),  the width of G an eighth of the radius of a whole object
 
-    with G a Gaussian: the probability at its most probable place, averaged over the inner part of
-    an object. Certain pixels here and there count as little as a large faint cloud.
+    with G a Gaussian: the probability at its most probable place, averaged over a part of an
+    object that thin ones have, too. Certain pixels here and there count as little as a large faint
+    cloud.
 
     Args:
         found: with the peaks of p at some widths, of which the nearest is taken.
         area: of a whole object, in pixels.
     """
-    width = math.sqrt(max(area, 1.0) / math.pi) / 4
+    width = math.sqrt(max(area, 1.0) / math.pi) / 8
     nearest = round(math.log2(max(width, 1.0)))
     return min(1.0, found.peaks[min(nearest, len(found.peaks) - 1)])
 
