@@ -36,6 +36,14 @@ def batch(labels):
 
 
 @pytest.fixture
+def without_determinism():
+    """A step that XLA compiles whole cannot be deterministic, which a training before asks for."""
+    from tensorflow.python.framework import config
+
+    config.disable_op_determinism()  # has no public name
+
+
+@pytest.fixture
 def real_data():
     """The folder with the real data sets larynx, wbc and camvid."""
     root = os.environ.get("SEGKIT_DATA")

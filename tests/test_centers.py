@@ -316,7 +316,9 @@ def test_a_step_of_the_loop_is_that_of_the_formula(source, stepped):
 
 
 @pytest.mark.parametrize("parts, fused", [(3, False), (1, True)])
-def test_in_parts_and_in_one_program_it_is_the_same(source, stepped, parts, fused, monkeypatch):
+def test_in_parts_and_in_one_program_it_is_the_same(
+    source, stepped, parts, fused, monkeypatch, without_determinism
+):
     """As with trainer.accumulate, and as on a GPU, where XLA compiles all of a step."""
     monkeypatch.setattr(loops, "jit_pays", lambda _: fused)
     loop = made(parts=parts)

@@ -76,7 +76,7 @@ def test_a_step_is_that_of_the_formula(source, parts):
         np.testing.assert_allclose(found, expected, atol=2e-6)
 
 
-def test_the_whole_step_in_one_program_is_the_same(source, monkeypatch):
+def test_the_whole_step_in_one_program_is_the_same(source, monkeypatch, without_determinism):
     """As on a GPU, where XLA compiles all of it."""
     monkeypatch.setattr(loops, "jit_pays", lambda _: True)
     loop = made()

@@ -117,7 +117,7 @@ def test_the_model_with_the_least_error_is_kept(tmp_path, monkeypatch):
     for epoch, error in enumerate((0.5, 0.3, 0.4, float("nan"))):
         kept.on_epoch_end(epoch, {"loss": 1.0, "val_mean_absolute_error": error})
     assert kept.epoch == 1
-    with pytest.raises(ValueError, match="mode must be max or min. Received: 'least'"):
+    with pytest.raises(ValueError, match="mode must be auto, max or min. Received: 'least'"):
         BestModel(tmp_path / "model.keras", mode="least")
 
 
