@@ -58,8 +58,8 @@ def require_fitting(loss: Any, labels: LabelSpace) -> None:
                 "classes must exclude each other. Received: classes that may overlap. "
                 f"Type {FOR_INDEPENDENT}."
             )
-    ordered = [term.name for term in terms if getattr(term, "ordered", False)]
-    if ordered and getattr(labels, "values", None) is None:
+    ordered = [term.name for term in terms if term.ordered]
+    if ordered and labels.values is None:
         raise ValueError(
             f"The loss {', '.join(ordered)} measures how far apart classes are, so they need an "
             f"order. Received: {', '.join(labels.names)}, without values. Give each class a "

@@ -27,7 +27,7 @@ def test_found_by_hand():
     found = regions.found_in(p, np.ones((4, 6), bool))
     assert (found.regions, found.area, found.box) == (2, 2, (3, 4, 1, 2))
     assert found.expected == pytest.approx(3.5)
-    assert found.mass == pytest.approx(1.8) and found.confidence == pytest.approx(0.9)
+    assert found.confidence == pytest.approx(0.9)
 
 
 def test_regions_that_touch_what_is_drawn_belong_to_it():
@@ -46,7 +46,7 @@ def test_without_a_region_the_most_probable_pixel_counts(apart):
     p[2, 0] = 0.2
     found = regions.found_in(p, np.ones((3, 3), bool) if apart is None else ~apart, apart)
     assert found.regions == 0 and found.box is None
-    assert found.mass == found.confidence == pytest.approx(0.2)
+    assert found.confidence == pytest.approx(0.2)
 
 
 def test_strength_is_a_probability_averaged_over_a_part_of_an_object():

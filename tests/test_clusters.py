@@ -75,7 +75,7 @@ def difference(folder, other):
             [model.non_trainable_weights for model in models],
         )
     )
-    assert len(moving) == 12 and max(moving) < 3e-4
+    assert len(moving) == 12 and max(moving) < 1e-4
     one, two = (pd.read_csv(f / "history.csv") for f in (folder, other))
     assert list(one.columns) == list(two.columns) and len(one) == len(two) == 6
     apart = (one - two).abs()

@@ -275,7 +275,7 @@ def test_gated_is_plain_bit_for_bit_when_nothing_is_missing(tmp_path):
     histories = [pd.read_csv(folder / "history.csv", dtype=str) for folder in (plain, gated)]
     losses = [history.pop("loss").astype(float) for history in histories]
     pd.testing.assert_frame_equal(*histories)
-    np.testing.assert_allclose(*losses, rtol=2.0**-20)  # a few steps of float32
+    np.testing.assert_allclose(*losses, rtol=2.0**-21)  # four steps of float32
 
 
 @pytest.mark.parametrize(

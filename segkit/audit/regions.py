@@ -19,9 +19,8 @@ class Found:
     """What is predicted in some pixels: connected regions (8 neighbours) with p >= `FAINT`.
 
     expected: the sum of p over the pixels, the area to be expected there, in pixels.
-    mass: the sum of p over the region in which it is largest; where no pixel is so probable, of
-        the most probable pixel alone.
-    confidence: its mean p.
+    confidence: the mean p of the region with the largest sum of p; where no pixel is so probable,
+        p of the most probable one.
     regions: how many there are.
     area: pixels of that region.
     box: (top, left, height, width) of that region; None where there is none.
@@ -29,7 +28,6 @@ class Found:
     """
 
     expected: float = 0.0
-    mass: float = 0.0
     confidence: float = 0.0
     regions: int = 0
     area: int = 0
@@ -63,16 +61,16 @@ def found_in(p: np.ndarray, where: np.ndarray, apart: np.ndarray | None = None) 
         if apart is not None:  # what touches is no evidence of another one
             p = np.where(where & (numbers == 0), p, 0)
         peak = float(p.max(initial=0))
-        return Found(expected, peak, peak, peaks=_peaks(p))
+        return Found(expected, peak, peaks=_peaks(p))
     best = int(masses.argmax())
     inside = numbers == best
     rows, columns = (np.flatnonzero(inside.any(axis)) for axis in (1, 0))
     box = rows[0], columns[0], rows[-1] - rows[0] + 1, columns[-1] - columns[0] + 1
     area = int(inside.sum())
-    mass = float(masses[best])
+    confidence = float(masses[best]) / area
     if apart is not None:
         p = np.where((numbers == 0) | (masses[numbers] > 0), p, 0)
-    return Found(expected, mass, mass / area, kept, area, tuple(map(int, box)), _peaks(p))
+    return Found(expected, confidence, kept, area, tuple(map(int, box)), _peaks(p))
 
 
 def _peaks(p: np.ndarray) -> tuple[float, ...]:

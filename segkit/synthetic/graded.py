@@ -189,12 +189,7 @@ def splits(
     Raises:
         ValueError: if `sizes` is no mapping, or an option does not fit.
     """
-    if not isinstance(sizes, Mapping):
-        raise ValueError(
-            f"sizes maps the name of a split to its number of scenes. Received: {sizes!r}. "
-            'For example {"train": 1000, "val": 200}.'
-        )
-    return {name: Graded(count, seed=seed, split=name, **options) for name, count in sizes.items()}
+    return streams.each_split(Graded, sizes, seed=seed, **options)
 
 
 def _labels(grades: int, coarse: bool) -> LabelSpace:

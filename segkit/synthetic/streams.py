@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import operator
 import zlib
+from typing import Any, Callable, Mapping, TypeVar
 
 import numpy as np
+
+Made = TypeVar("Made")
 
 
 def generator(seed: int, *address: int | str) -> np.random.Generator:
@@ -32,3 +35,19 @@ def position(index: int, count: int, what: str) -> int:
         return range(count)[operator.index(index)]
     except IndexError:
         raise IndexError(f"{what} has {count} images. Received: index {index}.") from None
+
+
+def each_split(
+    make: Callable[..., Made], sizes: Mapping[str, int], **options: Any
+) -> dict[str, Made]:
+    """What `make(count, split=name, **options)` returns, by the name of each split.
+
+    Raises:
+        ValueError: if `sizes` is no mapping.
+    """
+    if not isinstance(sizes, Mapping):
+        raise ValueError(
+            f"sizes maps the name of a split to its number of scenes. Received: {sizes!r}. "
+            'For example {"train": 1000, "val": 200}.'
+        )
+    return {name: make(count, split=name, **options) for name, count in sizes.items()}
